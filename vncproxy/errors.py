@@ -1,0 +1,195 @@
+"""What can go wrong, and the one answer that each fault gets.
+
+An error carries two texts: ``str(error)`` is for the operator's log and may name hosts and
+options; ``words`` is for the tenant and names nothing of the inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vncproxy.model import Ending
+
+Level = Literal["info", "warn", "error"]
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_UNSUPPORTED_DATA = 1003
+CLOSE_INTERNAL_ERROR = 1011
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an ending looks from outside.
+
+    Attributes:
+        status: HTTP status where the answer is given in HTTP.
+        close_code: WebSocket close code; 4000 + status for our own refusals (RFC 6455 §7.4.2).
+        words: what the user reads; at most 100 bytes, so that a Close frame can carry it.
+        level: of the session's end line in the log.
+    """
+
+    status: int
+    close_code: int
+    words: str
+    level: Level = "info"
+
+
+def _refusal(status: int, words: str, level: Level = "warn") -> Answer:
+    return Answer(status, 4000 + status, words, level)
+
+
+_NEW_LINK = "This console link is not valid or has expired. Open the console again."
+_NOT_READY = "The machine's console cannot be reached. Is the machine running?"
+_MISFIT = "The gateway and the machine's console could not agree on how to connect."
+
+ANSWERS: dict[Ending, Answer] = {
+    Ending.MALFORMED: _refusal(400, "This is not a valid WebSocket request."),
+    Ending.NO_TOKEN: _refusal(401, "The console link has no token. Open the console again."),
+    Ending.ORIGIN_REFUSED: _refusal(403, "This console may not be opened from that web page."),
+    Ending.TOKEN_INVALID: _refusal(401, _NEW_LINK),
+    Ending.TOKEN_EXPIRED: _refusal(401, _NEW_LINK),
+    Ending.WRONG_CONSOLE_TYPE: _refusal(403, "This link opens another kind of console."),
+    Ending.STORE_UNAVAILABLE: _refusal(
+        503, "The gateway can't check console links now. Try again in a minute.", "error"
+    ),
+    Ending.TARGET_REFUSED: _refusal(502, _NOT_READY),
+    Ending.TARGET_UNREACHABLE: _refusal(504, _NOT_READY),
+    Ending.TARGET_TIMEOUT: _refusal(504, _NOT_READY),
+    Ending.TARGET_CLOSED: _refusal(502, "The machine closed its console while it was opened."),
+    Ending.TARGET_NOT_RFB: _refusal(502, _MISFIT, "error"),
+    Ending.TARGET_SECURITY: _refusal(502, _MISFIT, "error"),
+    Ending.NEGOTIATION_TIMEOUT: _refusal(504, "The console took too long to open. Try again."),
+    Ending.CLIENT_NOT_RFB: _refusal(400, "The client does not speak RFB."),
+    Ending.CLIENT_PROTOCOL: _refusal(400, "The client broke the WebSocket protocol."),
+    Ending.CLIENT_CLOSED: Answer(200, CLOSE_NORMAL, ""),
+    Ending.CLIENT_LOST: Answer(200, CLOSE_NORMAL, ""),
+    Ending.SERVER_CLOSED: Answer(200, CLOSE_NORMAL, "The machine closed the console."),
+    Ending.SERVER_LOST: Answer(502, 4502, "The connection to the machine broke.", "warn"),
+    Ending.GATEWAY_STOPPING: Answer(
+        503, CLOSE_GOING_AWAY, "The console gateway is being restarted."
+    ),
+    Ending.INTERNAL: Answer(
+        500, CLOSE_INTERNAL_ERROR, "The console gateway has a fault.", "error"
+    ),
+}
+
+
+class GatewayError(Exception):
+    """A fault with a known ending; ``str()`` of it is for the operator only.
+
+    Attributes:
+        ending: how the session it happens to is said to have ended.
+        words: what the tenant is told.
+    """
+
+    ending: Ending = Ending.INTERNAL
+
+    def __init__(self, for_operator: str, words: str | None = None) -> None:
+        super().__init__(for_operator)
+        self.words = ANSWERS[self.ending].words if words is None else words
+
+
+class Malformed(GatewayError):
+    """The request is no WebSocket handshake that RFC 6455 §4.2.1 allows."""
+
+    ending = Ending.MALFORMED
+
+
+class NoToken(GatewayError):
+    """The request names no token, neither in its query nor in a cookie."""
+
+    ending = Ending.NO_TOKEN
+
+
+class OriginRefused(GatewayError):
+    """A browser sent the request for a page of a site that may not open consoles."""
+
+    ending = Ending.ORIGIN_REFUSED
+
+
+class TokenInvalid(GatewayError):
+    """No row has the token: never issued, revoked, or purged after it expired."""
+
+    ending = Ending.TOKEN_INVALID
+
+
+class TokenExpired(GatewayError):
+    """The token's row is there, but its time has passed."""
+
+    ending = Ending.TOKEN_EXPIRED
+
+
+class WrongConsoleType(GatewayError):
+    """The token opens a console of another type than this listener serves."""
+
+    ending = Ending.WRONG_CONSOLE_TYPE
+
+
+class StoreUnavailable(GatewayError):
+    """The token database did not answer, or not in time."""
+
+    ending = Ending.STORE_UNAVAILABLE
+
+
+class TargetRefused(GatewayError):
+    """The console's host refused the connection: nothing listens there."""
+
+    ending = Ending.TARGET_REFUSED
+
+
+class TargetUnreachable(GatewayError):
+    """The console's host has no address or no route."""
+
+    ending = Ending.TARGET_UNREACHABLE
+
+
+class TargetTimeout(GatewayError):
+    """The console's host did not answer in time."""
+
+    ending = Ending.TARGET_TIMEOUT
+
+
+class HandshakeError(GatewayError):
+    """An RFB handshake failed. The only error that the pure parts of ``rfb`` raise."""
+
+    ending = Ending.TARGET_NOT_RFB
+
+
+class NotRfb(HandshakeError):
+    """The VNC server broke the protocol of RFC 6143 or VeNCrypt."""
+
+    ending = Ending.TARGET_NOT_RFB
+
+
+class ServerGone(HandshakeError):
+    """The VNC server closed the connection in the middle of the handshake."""
+
+    ending = Ending.TARGET_CLOSED
+
+
+class SecurityFailed(HandshakeError):
+    """The VNC server refused us, or we its security: types, password, certificate."""
+
+    ending = Ending.TARGET_SECURITY
+
+
+class NegotiationTimeout(HandshakeError):
+    """The handshake was not done in ``[vncproxy] negotiation_timeout`` seconds."""
+
+    ending = Ending.NEGOTIATION_TIMEOUT
+
+
+class ClientNotRfb(HandshakeError):
+    """The client's bytes are no RFB handshake, or chose a security type we did not offer."""
+
+    ending = Ending.CLIENT_NOT_RFB
+
+
+class SessionEnded(GatewayError):
+    """The session was told to end while it was still being set up."""
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
+        super().__init__(ending.value)

@@ -1,0 +1,113 @@
+"""The values that travel through the gateway: tokens, grants, and how sessions end."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+
+
+class Ending(enum.Enum):
+    """Every way in which a request for a console, or the console itself, can end.
+
+    The value is the word that log lines, metrics and JSON answers use. What a client is told for
+    each is in ``vncproxy.errors.ANSWERS``.
+    """
+
+    # Refused by the gate, before the WebSocket exists: only an attacker or a broken client.
+    MALFORMED = "malformed"
+    NO_TOKEN = "no-token"
+    ORIGIN_REFUSED = "origin-refused"
+    # Refused by the gate in words: an honest user meets these.
+    TOKEN_INVALID = "token-invalid"
+    TOKEN_EXPIRED = "token-expired"
+    WRONG_CONSOLE_TYPE = "wrong-console-type"
+    STORE_UNAVAILABLE = "store-unavailable"
+    # The console could not be reached or did not let us in.
+    TARGET_REFUSED = "target-refused"
+    TARGET_UNREACHABLE = "target-unreachable"
+    TARGET_TIMEOUT = "target-timeout"
+    TARGET_CLOSED = "target-closed"
+    TARGET_NOT_RFB = "target-not-rfb"
+    TARGET_SECURITY = "target-security"
+    NEGOTIATION_TIMEOUT = "negotiation-timeout"
+    # The client broke a protocol, or went away.
+    CLIENT_NOT_RFB = "client-not-rfb"
+    CLIENT_PROTOCOL = "client-protocol"
+    CLIENT_CLOSED = "client-closed"
+    CLIENT_LOST = "client-lost"
+    # The session ran, and then:
+    SERVER_CLOSED = "server-closed"
+    SERVER_LOST = "server-lost"
+    GATEWAY_STOPPING = "gateway-stopping"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A console token: the secret in a console's URL. Its text never shows in ``repr``."""
+
+    text: str = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        """Lower-case hex SHA-256 of the text: nova's ``console_auth_tokens.token_hash``."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def id(self) -> str:
+        """The short name that logs and commands use for this token."""
+        return token_id(self.hash)
+
+    @classmethod
+    def new(cls) -> Token:
+        """Return a fresh random token: a version 4 UUID, as nova issues them."""
+        return cls(str(uuid.uuid4()))
+
+
+def token_id(token_hash: str) -> str:
+    """Return the short name of the token with this hash: enough to find, too little to use."""
+    return token_hash[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a valid token opens: one row of nova's table ``console_auth_tokens``.
+
+    Attributes:
+        token_hash: hex SHA-256 of the token.
+        console_type: ``novnc``, ``serial``, ``spice-html5`` ...
+        host: name or address of the console's server, or the path of a UNIX socket.
+        port: TCP port; 0 with a UNIX socket.
+        instance_uuid: the virtual machine.
+        expires: Unix seconds; from that second on the token is worthless.
+        access_url_base: URL the token was issued for, without the token.
+        internal_access_path: path of an HTTP CONNECT to make first, or None.
+    """
+
+    token_hash: str
+    console_type: str
+    host: str
+    port: int
+    instance_uuid: str
+    expires: int
+    access_url_base: str | None = None
+    internal_access_path: str | None = None
+
+    @property
+    def token_id(self) -> str:
+        """The short name of the token, as in ``Token.id``."""
+        return token_id(self.token_hash)
+
+    @property
+    def target(self) -> str:
+        """Host and port as a person writes them."""
+        if self.host.startswith("/"):
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def new_request_id() -> str:
+    """Return the name of one request, shown to its user and in the log alike."""
+    return f"req-{uuid.uuid4()}"

@@ -1,0 +1,1 @@
+"""Console tokens: what they open, and where they are kept."""
