@@ -70,9 +70,7 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.GATEWAY_STOPPING: Answer(
         503, CLOSE_GOING_AWAY, "The console gateway is being restarted."
     ),
-    Ending.INTERNAL: Answer(
-        500, CLOSE_INTERNAL_ERROR, "The console gateway has a fault.", "error"
-    ),
+    Ending.INTERNAL: Answer(500, CLOSE_INTERNAL_ERROR, "The console gateway has a fault.", "error"),
 }
 
 

@@ -1,3 +1,81 @@
 """The seams between the parts; no code."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+
+from vncproxy.model import Ending, Grant, SessionFacts, Token
+
+
+class TokenStore(Protocol):
+    """Where the gateway looks tokens up."""
+
+    def find(self, token: Token) -> Deferred[Grant]:
+        """Return what the token opens.
+
+        The Deferred fails with ``TokenInvalid``, ``TokenExpired`` or ``StoreUnavailable``;
+        cancelling it makes the look-up cost nothing further.
+        """
+
+
+class Leg(Protocol):
+    """One of a session's two ends: the browser, or the console's server.
+
+    Attributes:
+        received: called with each piece of the stream that arrives; never empty. It must be set
+            before the reactor runs again.
+        lost: called once when the leg is gone, with how the session ends by that, and a detail
+            for the operator's log or "". Nothing is received after it.
+    """
+
+    received: Callable[[bytes], None]
+    lost: Callable[[Ending, str], None]
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; those that the peer does not take now are kept."""
+
+    def close(self, ending: Ending) -> None:
+        """Deliver what was written, say why in the leg's own protocol, and close."""
+
+    def abort(self) -> None:
+        """Close at once; what was not delivered is dropped."""
+
+    def pause(self) -> None:
+        """Stop reading from the peer."""
+
+    def resume(self) -> None:
+        """Read from the peer again."""
+
+    def throttle_by(self, source: Throttled | None) -> None:
+        """Pause and resume ``source`` as the peer's reading demands; None to let go of it."""
+
+
+class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
+    """What Twisted's stream transports, TLS and UNIX ones too, all are."""
+
+
+class Throttled(Protocol):
+    """What can be told to stop producing bytes for a while."""
+
+    def pause(self) -> None:
+        """Produce nothing more until ``resume``."""
+
+    def resume(self) -> None:
+        """Produce again."""
+
+
+class SessionObserver(Protocol):
+    """Who is told of sessions' edges: logs, and later metrics, audit and recorder."""
+
+    def started(self, facts: SessionFacts) -> None:
+        """Learn that a session's WebSocket is open."""
+
+    def ended(self, facts: SessionFacts) -> None:
+        """Learn that a session has ended; ``facts.ending`` says how."""
+
+    def refused(self, facts: SessionFacts) -> None:
+        """Learn that a request was refused before it became a session."""

@@ -111,3 +111,45 @@ class Grant:
 def new_request_id() -> str:
     """Return the name of one request, shown to its user and in the log alike."""
     return f"req-{uuid.uuid4()}"
+
+
+@dataclass(slots=True)
+class SessionFacts:
+    """Everything that is known of one session; logs, registry and metrics read it from here.
+
+    Attributes:
+        request_id: its name, shown to the user and in the log.
+        client: the client's address.
+        started: seconds of the gateway's clock when the request arrived.
+        grant: what its token opens; None until the token was found.
+        bytes_to_client: bytes of the console's stream delivered to the client's side.
+        bytes_to_server: bytes of the client's stream delivered to the server's side.
+        ending: how it ended; None while it lives.
+        detail: more about the ending, for the operator.
+        seconds: how long it lived, once it has ended.
+    """
+
+    request_id: str
+    client: str
+    started: float
+    grant: Grant | None = None
+    bytes_to_client: int = 0
+    bytes_to_server: int = 0
+    ending: Ending | None = None
+    detail: str = ""
+    seconds: float = 0.0
+
+    @property
+    def instance(self) -> str:
+        """UUID of the virtual machine, or ``-``."""
+        return self.grant.instance_uuid if self.grant else "-"
+
+    @property
+    def target(self) -> str:
+        """Where the console is, or ``-``."""
+        return self.grant.target if self.grant else "-"
+
+    @property
+    def token_id(self) -> str:
+        """Short name of the token, or ``-``."""
+        return self.grant.token_id if self.grant else "-"

@@ -1,0 +1,104 @@
+"""Trying an installation: what `vncproxy check` does, and what it found."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from OpenSSL import SSL, crypto
+
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+from vncproxy.errors import GatewayError
+from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.table import TokenTable
+
+_SOON = datetime.timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried: what, whether it works, and what to do if not."""
+
+    subject: str
+    ok: bool
+    text: str
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Try everything a gateway with these settings needs."""
+    return [
+        Finding("configuration", True, "read"),
+        *_listeners(settings),
+        _certificate(settings),
+        _tried("database", lambda: _database(settings)),
+        _novnc(settings.web_root),
+    ]
+
+
+def _listeners(settings: Settings) -> Iterator[Finding]:
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import serverFromString
+
+    for description in settings.listeners:
+        try:
+            serverFromString(reactor, description)
+        except Exception as error:  # endpoint parsers raise whatever their reader raised
+            yield Finding("listener", False, f"{description}: {error}; see [vncproxy] listen")
+        else:
+            yield Finding("listener", True, description)
+
+
+def _certificate(settings: Settings) -> Finding:
+    cert, key = settings.default.cert, settings.default.key
+    if settings.vncproxy.listen:
+        return Finding("certificate", True, "those that [vncproxy] listen names")
+    if not settings.tls:
+        return Finding("certificate", True, f"none: {cert} does not exist, so no TLS")
+    return _tried("certificate", lambda: _certificate_state(cert, key or cert))
+
+
+def _certificate_state(cert: str, key: str) -> str:
+    context = SSL.Context(SSL.TLS_METHOD)
+    try:
+        context.use_certificate_chain_file(cert)
+        context.use_privatekey_file(key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise ConfigError(
+            f"{cert} and {key} are no certificate with its key; check both"
+        ) from error
+    loaded = crypto.load_certificate(crypto.FILETYPE_PEM, Path(cert).read_bytes())
+    ends = loaded.to_cryptography().not_valid_after_utc
+    left = ends - datetime.datetime.now(datetime.UTC)
+    if left < datetime.timedelta():
+        raise ConfigError(f"{cert} expired on {ends:%Y-%m-%d}; renew it")
+    return f"{cert} is good until {ends:%Y-%m-%d}" + (", soon over: renew it" * (left < _SOON))
+
+
+def _database(settings: Settings) -> str:
+    engine = open_database(settings)
+    table = TokenTable(engine, time.time)
+    if settings.embedded:
+        table.create()
+    table.check()
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _novnc(root: Path | None) -> Finding:
+    remedy = "install noVNC (npm install @novnc/novnc) and name it in [DEFAULT] web"
+    if root is None:
+        return Finding("noVNC", False, f"no directory; {remedy}")
+    if not (root / "core/rfb.js").is_file():
+        return Finding("noVNC", False, f"{root} has no core/rfb.js; {remedy}")
+    return Finding("noVNC", True, str(root))
+
+
+def _tried(subject: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, attempt())
+    except (ConfigError, GatewayError, OSError) as error:
+        return Finding(subject, False, str(error))

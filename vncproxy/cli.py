@@ -1,0 +1,166 @@
+"""The command ``vncproxy``: console tokens, and a check of the installation."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from vncproxy import __version__
+from vncproxy.check import Finding, check
+from vncproxy.config.read import ConfigError, read_settings
+from vncproxy.config.settings import Settings
+from vncproxy.errors import GatewayError
+from vncproxy.model import Grant
+from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.issue import TokenIssuer
+from vncproxy.tokens.table import TokenTable
+
+_NO_INSTANCE = "00000000-0000-0000-0000-000000000000"
+_SHORTEST_ID = 6
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 for done, 1 for a fault, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    files = [f"--config-file={path}" for path in options.config_file]
+    directories = [f"--config-dir={path}" for path in options.config_dir]
+    try:
+        settings = read_settings([*files, *directories], "vncproxy")
+        status: int = options.run(settings, options)
+    except (ConfigError, GatewayError) as error:
+        print(f"vncproxy: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vncproxy", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--config-file", action="append", default=[], metavar="FILE")
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR")
+    nouns = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_token_commands(nouns.add_parser("token", help="create, list and revoke console tokens"))
+    database = nouns.add_parser("database", help="prepare a token database")
+    verbs = database.add_subparsers(required=True, metavar="COMMAND")
+    _add(verbs, "create", _create_tables, "make the token table where it is missing")
+    _add(nouns, "check", _check, "read the configuration, try everything, say what is wrong")
+    return parser
+
+
+def _add_token_commands(token: argparse.ArgumentParser) -> None:
+    verbs = token.add_subparsers(required=True, metavar="COMMAND")
+    create = _add(verbs, "create", _create_token, "print a URL that opens a console")
+    create.add_argument(
+        "--host", required=True, help="host of the console, or a UNIX socket's path"
+    )
+    create.add_argument("--port", type=int, default=0, help="TCP port of the console")
+    create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
+    create.add_argument("--instance", default=_NO_INSTANCE, metavar="UUID", help="for the log")
+    create.add_argument("--type", default="novnc", choices=["novnc"], help="kind of console")
+    _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
+    revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
+    revoke.add_argument("id", help="as `vncproxy token list` shows it")
+
+
+def _add(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: object,
+    text: str,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.add_argument("--json", action="store_true", help="machine-readable output")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _table(settings: Settings) -> TokenTable:
+    table = TokenTable(open_database(settings), time.time)
+    if settings.embedded:
+        table.create()
+    return table
+
+
+def _create_token(settings: Settings, options: argparse.Namespace) -> int:
+    if not options.host.startswith("/") and not 0 < options.port < 65536:
+        raise ConfigError("--port: give the console's TCP port, 1 to 65535")
+    ttl_s = settings.consoleauth.token_ttl if options.ttl is None else options.ttl
+    if ttl_s <= 0:
+        raise ConfigError("--ttl: give a number of seconds above 0")
+    issuer = TokenIssuer(_table(settings), time.time, settings.vnc.novncproxy_base_url)
+    issued = issuer.issue(options.type, options.host, options.port, options.instance, ttl_s)
+    if options.json:
+        _print_json({"url": issued.url, **_shown(issued.grant)})
+    else:
+        print(issued.url)
+    return 0
+
+
+def _list_tokens(settings: Settings, options: argparse.Namespace) -> int:
+    grants = _table(settings).live()
+    if options.json:
+        _print_json([_shown(grant) for grant in grants])
+        return 0
+    for grant in grants:
+        shown = _shown(grant)
+        print(
+            f"{shown['id']}  {shown['expires']}  {grant.console_type}  {grant.instance_uuid}  "
+            f"{grant.target}"
+        )
+    return 0
+
+
+def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
+    if len(options.id) < _SHORTEST_ID:
+        raise ConfigError(f"give at least {_SHORTEST_ID} characters of the token's id")
+    count = _table(settings).revoke(options.id.lower())
+    if options.json:
+        _print_json({"revoked": count})
+    elif not count:
+        print(f"vncproxy: no token {options.id}; see `vncproxy token list`", file=sys.stderr)
+    return 0 if count else 1
+
+
+def _create_tables(settings: Settings, options: argparse.Namespace) -> int:
+    TokenTable(open_database(settings), time.time).create()
+    if options.json:
+        _print_json({"created": True})
+    return 0
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> int:
+    findings = check(settings)
+    if options.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(_line(finding))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _line(finding: Finding) -> str:
+    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14}  {finding.text}"
+
+
+def _shown(grant: Grant) -> dict[str, object]:
+    expires = datetime.datetime.fromtimestamp(grant.expires, datetime.UTC)
+    return {
+        "id": grant.token_id,
+        "expires": expires.isoformat(),
+        "console_type": grant.console_type,
+        "instance": grant.instance_uuid,
+        "target": grant.target,
+    }
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

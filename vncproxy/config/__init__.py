@@ -1,0 +1,1 @@
+"""The options: their definitions, the values read from files and flags, and what follows."""

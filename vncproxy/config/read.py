@@ -1,0 +1,185 @@
+"""Reading the options from files, flags and environment, by oslo.config's rules.
+
+Every fault is a ``ConfigError`` of one line: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oslo_config import cfg
+from typing_extensions import override
+
+from vncproxy import __version__
+from vncproxy.config import settings as groups
+from vncproxy.config.options import FLAGS, OPTIONS
+from vncproxy.config.settings import Settings
+
+DEFAULT_FILES = (Path("/etc/vncproxy/vncproxy.conf"),)
+_EMBEDDED_HOST = "127.0.0.1"
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the text is one line for the operator."""
+
+
+def read_settings(arguments: Sequence[str], program: str) -> Settings:
+    """Return the settings that these command-line arguments lead to.
+
+    Args:
+        arguments: flags, ``--config-file`` and ``--config-dir`` among them.
+        program: name of the command, for its usage and error lines.
+
+    Raises:
+        ConfigError: a file can't be read, or an option's name or value is wrong.
+        SystemExit: ``--help`` or ``--version`` was given, or an unknown flag.
+    """
+    conf = _new_parser()
+    _parse(conf, arguments, program)
+    _refuse_unknown_options(conf)
+    if not _value(conf, "database", "connection"):
+        _use_embedded_defaults(conf)
+    return _checked(
+        Settings(
+            default=_group(conf, "DEFAULT", groups.DefaultGroup),
+            console=_group(conf, "console", groups.ConsoleGroup),
+            consoleauth=_group(conf, "consoleauth", groups.ConsoleauthGroup),
+            database=_group(conf, "database", groups.DatabaseGroup),
+            vnc=_group(conf, "vnc", groups.VncGroup),
+            vncproxy=_group(conf, "vncproxy", groups.VncproxyGroup),
+        )
+    )
+
+
+class _Parser(cfg.ConfigOpts):
+    """oslo.config's parser, which leaves the check of values to the one place that reports them."""
+
+    @override
+    def _validate_cli_options(self, namespace: object) -> None:
+        """Do nothing: the original ends the process with a line that names no file."""
+
+
+def _new_parser() -> cfg.ConfigOpts:
+    conf = _Parser()
+    for group, options in OPTIONS.items():
+        for option in options:
+            if option.name in FLAGS.get(group, ()):
+                conf.register_cli_opt(option, group=_oslo_group(group))
+            else:
+                conf.register_opt(option, group=_oslo_group(group))
+    return conf
+
+
+def _parse(conf: cfg.ConfigOpts, arguments: Sequence[str], program: str) -> None:
+    default_files = [str(path) for path in DEFAULT_FILES if path.is_file()]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            conf(
+                list(arguments),
+                project="vncproxy",
+                prog=program,
+                version=__version__,
+                usage=f"{program} [options]",
+                default_config_files=default_files,
+                default_config_dirs=[],
+            )
+    except SystemExit as stop:
+        if not stop.code:  # --help, --version
+            raise
+        fault = said.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigError(f"{fault}; `{program} --help` lists the options") from stop
+    except cfg.ConfigFilesNotFoundError as error:
+        raise ConfigError(_files(error) + ": no such file; check --config-file") from error
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        raise ConfigError(
+            _files(error) + ": not readable by this user; check its owner and mode"
+        ) from error
+    except cfg.ConfigDirNotFoundError as error:
+        raise ConfigError(f"{error.config_dir}: no such directory; check --config-dir") from error
+    except cfg.ConfigFileParseError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    except (cfg.Error, ValueError, OSError) as error:
+        raise ConfigError(f"the configuration can't be read: {error}") from error
+
+
+def _files(error: cfg.ConfigFilesNotFoundError | cfg.ConfigFilesPermissionDeniedError) -> str:
+    return ", ".join(error.config_files)
+
+
+def _refuse_unknown_options(conf: cfg.ConfigOpts) -> None:
+    """Refuse a misspelt option in our own group; nova's groups hold many that we do not read."""
+    known = {option.name for option in OPTIONS["vncproxy"]}
+    for path in _files_read(conf):
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        for name in sections.get("vncproxy", {}):
+            if name not in known:
+                likely = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {likely[0]}?" if likely else "see conf/vncproxy.conf"
+                raise ConfigError(f"{path}: [vncproxy] {name}: no such option; {hint}")
+
+
+def _files_read(conf: cfg.ConfigOpts) -> list[str]:
+    directories = [Path(directory) for directory in conf.config_dir or []]
+    return [
+        *(conf.config_file or []),
+        *(str(path) for directory in directories for path in sorted(directory.glob("*.conf"))),
+    ]
+
+
+def _use_embedded_defaults(conf: cfg.ConfigOpts) -> None:
+    """Without a database of nova's the gateway is for this machine, and knows its own URL."""
+    conf.set_default("novncproxy_host", _EMBEDDED_HOST, group="vnc")
+    scheme = "https" if Path(_value(conf, "DEFAULT", "cert")).is_file() else "http"
+    port = _value(conf, "vnc", "novncproxy_port")
+    base_url = f"{scheme}://{_EMBEDDED_HOST}:{port}/vnc_auto.html"
+    conf.set_default("novncproxy_base_url", base_url, group="vnc")
+
+
+def _group(conf: cfg.ConfigOpts, name: str, group_type: type[T]) -> T:
+    """Return the group's dataclass, filled with the options of its fields' names."""
+    names = [field.name for field in fields(group_type)]  # type: ignore[arg-type]
+    return group_type(**{option: _value(conf, name, option) for option in names})
+
+
+def _value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:  # noqa: ANN401  any option's type
+    try:
+        value = conf[name] if group == "DEFAULT" else conf[group][name]
+    except (cfg.ConfigFileValueError, cfg.ConfigSourceValueError) as error:
+        raise ConfigError(_bad_value(group, name, error)) from error
+    except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError) as error:
+        raise ConfigError(f"[{group}] {name}: {error}; write $$ for a plain $") from error
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _bad_value(group: str, name: str, error: Exception) -> str:
+    """Name file, option and fault; oslo.config tells the file nowhere but in its text."""
+    source, _, reason = str(error).partition(" is not valid: ")
+    detail = re.search(r"detail='([^']+)'", source)
+    where = f"{detail[1]}: " if detail else ""
+    return f"{where}[{group}] {name}: {reason or error}"
+
+
+def _checked(settings: Settings) -> Settings:
+    """Return the settings, if what spans several options fits together."""
+    cert = settings.default.cert
+    if settings.default.ssl_only and not settings.tls and not settings.vncproxy.listen:
+        raise ConfigError(f"[DEFAULT] ssl_only: SSL only and {cert} not found; set [DEFAULT] cert")
+    web = settings.default.web
+    if web and not Path(web).is_dir():
+        raise ConfigError(f"[DEFAULT] web: Can not find html/js files at {web}.")
+    return settings
+
+
+def _oslo_group(group: str) -> str | None:
+    return None if group == "DEFAULT" else group

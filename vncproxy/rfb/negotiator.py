@@ -1,0 +1,103 @@
+"""Drives both RFB handshakes of a session over its two legs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from vncproxy.errors import HandshakeError
+from vncproxy.interfaces import Leg
+from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
+
+
+class Negotiator:
+    """Greets the browser at once, and lets it in when the server has let us in.
+
+    Args:
+        browser: the client's leg; what it receives comes here until ``agreed`` fires.
+        failed: called when a handshake fails, from whichever side.
+    """
+
+    def __init__(self, browser: Leg, failed: Callable[[HandshakeError], None]) -> None:
+        self._browser = browser
+        self._failed = failed
+        self._client = ClientHandshake()
+        self._server_leg: Leg | None = None
+        self._server: ServerHandshake | None = None
+        self.agreed: Deferred[None] = Deferred()
+        self._refusal_sent: Deferred[None] = Deferred()
+        browser.received = self._from_browser
+        self._flush()
+
+    def meet(self, server_leg: Leg, server: ServerHandshake) -> Deferred[None]:
+        """Begin the server's handshake; the Deferred fires when both sides are through."""
+        self._server_leg = server_leg
+        self._server = server
+        server_leg.received = self._from_server
+        self._flush()
+        return self.agreed
+
+    def rest(self) -> tuple[bytes, bytes]:
+        """Return the bytes behind the handshakes: (for the browser, for the server)."""
+        assert self._server is not None, "meet() comes first"  # noqa: S101
+        return self._server.rest(), self._client.rest()
+
+    def refuse(self, reason: str) -> Deferred[None]:
+        """Say in RFB why there will be no console.
+
+        The Deferred fires when that is on its way, or the browser has gone.
+        """
+        self._client.refuse(reason)
+        self._advance()
+        return self._refusal_sent
+
+    def leg_lost(self, leg: Leg) -> HandshakeError | None:
+        """Return the error that a leg's loss means in the handshake; None if it has its own."""
+        if leg is self._browser and not self._refusal_sent.called:
+            self._refusal_sent.callback(None)
+        if leg is not self._server_leg or self._server is None or self._server.result is not None:
+            return None
+        return self._server.lost()
+
+    @property
+    def awaited(self) -> str:
+        """Who the handshake waits for, in words for the log."""
+        return "the client" if self._server and self._server.result else "the console's server"
+
+    def _from_browser(self, data: bytes) -> None:
+        try:
+            self._client.receive(data)
+        except HandshakeError as error:
+            self._flush()
+            self._failed(error)
+        else:
+            self._advance()
+
+    def _from_server(self, data: bytes) -> None:
+        assert self._server is not None  # noqa: S101  set by meet()
+        try:
+            self._server.receive(data)
+        except HandshakeError as error:
+            self._flush()
+            self._failed(error)
+            return
+        if self._server.result is not None and not self._client.refused:
+            self._client.accept()
+        self._advance()
+
+    def _advance(self) -> None:
+        self._flush()
+        if self._client.refused and not self._refusal_sent.called:
+            self._refusal_sent.callback(None)
+        elif self._client.result is not None and not self.agreed.called:
+            self.agreed.callback(None)
+
+    def _flush(self) -> None:
+        to_browser = self._client.data_to_send()
+        if to_browser:
+            self._browser.write(to_browser)
+        if self._server is not None and self._server_leg is not None:
+            to_server = self._server.data_to_send()
+            if to_server:
+                self._server_leg.write(to_server)

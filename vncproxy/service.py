@@ -1,0 +1,197 @@
+"""The service tree of a gateway: what starts, and in which order it stops."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService, TimerService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.server import Site
+from typing_extensions import override
+
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+from vncproxy.registry import Registry
+from vncproxy.session import SessionPolicy
+from vncproxy.session_log import SessionLog
+from vncproxy.target import Dialer
+from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.sql import SqlTokenStore, threads_for
+from vncproxy.tokens.table import TokenTable
+from vncproxy.web.gate import Gate
+from vncproxy.web.origin import OriginRules
+from vncproxy.web.site import ConsoleSite, page_tree
+from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
+from vncproxy.web.websocket import BrowserFactory
+
+_CONSOLE_TYPES = ("novnc",)
+
+
+def build(settings: Settings, reactor: Any) -> Service:  # noqa: ANN401  all of its interfaces
+    """Return the gateway that these settings describe, not yet started.
+
+    Raises:
+        ConfigError: an option can't be followed.
+    """
+    engine = open_database(settings)
+    table = TokenTable(engine, time.time)
+    threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
+    store = SqlTokenStore(table, reactor, threads, settings.vncproxy.database_timeout)
+    registry = Registry(reactor, settings.vncproxy.stop_timeout)
+    site = _console_site(settings, reactor, store, registry)
+
+    gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
+    gateway.addService(DatabaseThreads(threads, table, create_tables=settings.embedded))
+    if settings.purge_interval_s:
+        gateway.addService(_purge_timer(store, settings.purge_interval_s))
+    gateway.addService(registry)
+    for description in settings.listeners:
+        gateway.addService(Listener(description, _endpoint(reactor, description), site))
+    if settings.vncproxy.demo:
+        gateway.addService(_demo_console(settings, reactor, table))
+    return gateway
+
+
+def _console_site(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    store: SqlTokenStore,
+    registry: Registry,
+) -> Site:
+    options = settings.vncproxy
+    policy = SessionPolicy(
+        clock=reactor,
+        dialer=Dialer(reactor, options.connect_timeout),
+        auth_schemes=settings.vnc.auth_schemes,
+        negotiation_timeout_s=options.negotiation_timeout,
+        observer=SessionLog(),
+    )
+    gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
+    websockets = BrowserFactory(options.max_message_size)
+    return ConsoleSite(
+        pages=page_tree(settings.web_root, options.frame_ancestors),
+        upgrade=ConsoleUpgrade(gate, policy, registry, websockets),
+        verdict=Verdict(gate, policy),
+        frame_ancestors=options.frame_ancestors,
+        timeout_s=options.request_timeout,
+    )
+
+
+def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
+    log = Logger(namespace="vncproxy.tokens")
+
+    async def purge() -> None:
+        try:
+            count = await store.purge()
+        except Exception as error:  # the next turn may do better
+            log.warn("expired tokens could not be purged: {error}", error=error)
+        else:
+            log.debug("{count} expired tokens purged", count=count)
+
+    return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge()))
+
+
+def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:  # noqa: ANN401
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:  # endpoint parsers raise whatever their reader raised
+        raise ConfigError(
+            f"[vncproxy] listen: {description!r} can't be used: {error or type(error).__name__}"
+        ) from error
+    return endpoint
+
+
+def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Service:  # noqa: ANN401
+    try:
+        from vncproxy.demo.service import DemoConsole
+    except ImportError as error:
+        raise ConfigError(
+            "[vncproxy] demo: the demo console needs Pillow; pip install 'vncproxy[demo]'"
+        ) from error
+    return DemoConsole(reactor, table, settings.vnc.novncproxy_base_url)
+
+
+class StopInTurn(MultiService):
+    """Stops its children one after another, the last added first."""
+
+    _log = Logger()
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop_in_turn())
+
+    async def _stop_in_turn(self) -> None:
+        Service.stopService(self)
+        for child in reversed(list(self)):
+            try:
+                await maybeDeferred(child.stopService)
+            except Exception:  # one bad child must not keep the others open
+                self._log.failure("{child} did not stop cleanly", child=child)
+
+
+class DatabaseThreads(Service):
+    """The threads that talk to the token database.
+
+    Args:
+        threads: started and stopped here.
+        table: made at start, where the database is our own.
+        create_tables: whether it is.
+    """
+
+    def __init__(self, threads: ThreadPool, table: TokenTable, create_tables: bool) -> None:
+        self._threads = threads
+        self._table = table
+        self._create_tables = create_tables
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        if self._create_tables:
+            self._table.create()
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        self._threads.start()
+
+    @override
+    def stopService(self) -> None:
+        super().stopService()
+        self._threads.stop()
+
+
+class Listener(StreamServerEndpointService):
+    """One listening endpoint; a port in use ends the start with one line.
+
+    Args:
+        description: of the endpoint, as configured.
+        endpoint: to listen on.
+        site: serves its connections.
+    """
+
+    _log = Logger()
+
+    def __init__(self, description: str, endpoint: IStreamServerEndpoint, site: Site) -> None:
+        super().__init__(endpoint, site)
+        self._description = description
+        self._raiseSynchronously = True
+
+    @override
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            self._log.critical(
+                "can't listen on {description}: {reason}; stop the other program, or choose "
+                "another address with [vnc] novncproxy_port or [vncproxy] listen",
+                description=self._description,
+                reason=getattr(error.socketError, "strerror", None) or error.socketError,
+            )
+            raise SystemExit(1) from error

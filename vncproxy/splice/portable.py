@@ -1,0 +1,45 @@
+"""The splice on ordinary Twisted transports: two legs, each slowed by the other's reader."""
+
+from __future__ import annotations
+
+from vncproxy.interfaces import Leg
+from vncproxy.model import SessionFacts
+
+
+class Splice:
+    """Copies the bytes of two legs to each other, and counts them.
+
+    Args:
+        browser: the client's leg.
+        server: the console's leg.
+        facts: its byte counters are kept here.
+    """
+
+    def __init__(self, browser: Leg, server: Leg, facts: SessionFacts) -> None:
+        self._browser = browser
+        self._server = server
+        self._facts = facts
+
+    def start(self, for_browser: bytes, for_server: bytes) -> None:
+        """Take over what the legs receive, until they are given to somebody else.
+
+        Args:
+            for_browser: bytes of the server's stream that were read with the handshake.
+            for_server: bytes of the client's stream that were read with the handshake.
+        """
+        self._server.received = self._to_browser
+        self._browser.received = self._to_server
+        self._browser.throttle_by(self._server)
+        self._server.throttle_by(self._browser)
+        if for_browser:
+            self._to_browser(for_browser)
+        if for_server:
+            self._to_server(for_server)
+
+    def _to_browser(self, data: bytes) -> None:
+        self._facts.bytes_to_client += len(data)
+        self._browser.write(data)
+
+    def _to_server(self, data: bytes) -> None:
+        self._facts.bytes_to_server += len(data)
+        self._server.write(data)

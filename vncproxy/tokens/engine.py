@@ -1,0 +1,80 @@
+"""The connection pool to the token database, with a time-out on everything it does."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+
+
+def open_database(settings: Settings) -> Engine:
+    """Return the pool of connections to the configured database; nothing is opened yet.
+
+    Raises:
+        ConfigError: ``[database] connection`` is no URL, or its driver is not installed.
+    """
+    timeout_s = settings.vncproxy.database_timeout
+    try:
+        url = make_url(settings.database_url)
+        if settings.embedded:
+            _make_private_directory(settings.state_directory)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=settings.database.max_pool_size,
+            max_overflow=settings.database.max_overflow,
+            pool_recycle=settings.database.connection_recycle_time,
+            pool_timeout=timeout_s,
+            connect_args=_driver_timeouts(url, timeout_s),
+            hide_parameters=True,
+        )
+    except ArgumentError as error:
+        raise ConfigError(
+            "[database] connection: not an SQLAlchemy URL; "
+            "write dialect+driver://user:password@host/database"
+        ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"[database] connection: the driver {error.name} is not installed"
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _make_private_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"[vncproxy] state_path: can't make {path}: {error.strerror}; name another directory"
+        ) from error
+
+
+def _driver_timeouts(url: URL, timeout_s: float) -> dict[str, Any]:
+    """Return the driver's own words for "give up after this many seconds"."""
+    whole_s = max(1, math.ceil(timeout_s))
+    match url.get_backend_name():
+        case "sqlite":
+            return {"timeout": timeout_s}
+        case "mysql" | "mariadb":
+            return {"connect_timeout": whole_s, "read_timeout": whole_s, "write_timeout": whole_s}
+        case "postgresql":
+            statement = f"-c statement_timeout={round(timeout_s * 1000)}"
+            return {"connect_timeout": whole_s, "options": statement}
+        case _:
+            return {}
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  any DB-API's
+    # WAL lets the command line write tokens while the gateway reads them.
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

@@ -1,0 +1,55 @@
+"""Issuing a token: what nova's compute and conductor do when a user asks for a console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vncproxy.model import Grant, Token
+from vncproxy.tokens.access_url import access_url
+from vncproxy.tokens.table import TokenTable
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token that was just stored, and the URL that opens its console."""
+
+    token: Token
+    grant: Grant
+
+    @property
+    def url(self) -> str:
+        """What the user opens; it holds the token."""
+        return access_url(self.grant.access_url_base or "", self.grant.console_type, self.token)
+
+
+class TokenIssuer:
+    """Stores new tokens.
+
+    Args:
+        table: where to.
+        now: the current time in Unix seconds.
+        base_url: of the page that shows consoles, as browsers reach it.
+    """
+
+    def __init__(self, table: TokenTable, now: Callable[[], float], base_url: str) -> None:
+        self._table = table
+        self._now = now
+        self._base_url = base_url
+
+    def issue(
+        self, console_type: str, host: str, port: int, instance_uuid: str, ttl_s: int
+    ) -> Issued:
+        """Store a token that opens this console for ``ttl_s`` seconds."""
+        token = Token.new()
+        grant = Grant(
+            token_hash=token.hash,
+            console_type=console_type,
+            host=host,
+            port=port,
+            instance_uuid=instance_uuid,
+            expires=int(self._now()) + ttl_s,
+            access_url_base=self._base_url,
+        )
+        self._table.add(grant)
+        return Issued(token, grant)

@@ -1,0 +1,31 @@
+"""The table of console tokens: nova's ``console_auth_tokens``, column by column.
+
+Nova's own database already has it; the embedded database is given the same one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, Index, Integer, MetaData, String, Table
+
+METADATA = MetaData()
+
+CONSOLE_AUTH_TOKENS = Table(
+    "console_auth_tokens",
+    METADATA,
+    Column("created_at", DateTime),  # UTC
+    Column("updated_at", DateTime),  # UTC
+    Column("id", Integer, primary_key=True),
+    Column("token_hash", String(255), nullable=False, unique=True),  # hex SHA-256
+    Column("console_type", String(255), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("port", Integer, nullable=False),
+    # Only SPICE has one. Nova's databases before 31.0.0 lack the column: never select it.
+    Column("tls_port", Integer),
+    Column("internal_access_path", String(255)),  # for an HTTP CONNECT on the target
+    Column("instance_uuid", String(36), nullable=False),
+    Column("expires", Integer, nullable=False),  # Unix seconds
+    Column("access_url_base", String(255)),  # the URL at issue, without token
+    Index("console_auth_tokens_instance_uuid_idx", "instance_uuid"),
+    Index("console_auth_tokens_host_expires_idx", "host", "expires"),
+    Index("console_auth_tokens_token_hash_instance_uuid_idx", "token_hash", "instance_uuid"),
+)

@@ -1,0 +1,84 @@
+"""The token store of a running gateway: the table's blocking calls, moved off the reactor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from vncproxy.errors import StoreUnavailable
+from vncproxy.model import Grant, Token
+from vncproxy.tokens.table import TokenTable
+
+T = TypeVar("T")
+
+_MOST_THREADS = 20
+_MOST_WAITING = 500
+
+
+def threads_for(connections: int) -> ThreadPool:
+    """Return a pool, not started, with a thread for each connection, up to a bound."""
+    return ThreadPool(0, min(connections, _MOST_THREADS), name="tokens")
+
+
+class IReactor(IReactorTime, IReactorFromThreads):
+    """What of the reactor a store needs."""
+
+
+class SqlTokenStore:
+    """Looks tokens up in SQL, in threads of its own, each look-up with a time-out.
+
+    Args:
+        table: the blocking calls.
+        reactor: runs the callbacks and the time-outs.
+        threads: started and stopped by the caller.
+        timeout_s: seconds, > 0; a look-up that takes longer fails with ``StoreUnavailable``.
+    """
+
+    def __init__(
+        self, table: TokenTable, reactor: IReactor, threads: ThreadPool, timeout_s: float
+    ) -> None:
+        self._table = table
+        self._reactor = reactor
+        self._threads = threads
+        self._timeout_s = timeout_s
+        self._waiting = 0
+
+    def find(self, token: Token) -> Deferred[Grant]:
+        """Return what the token opens (see ``interfaces.TokenStore``)."""
+        return self._in_thread(lambda: self._table.find(token))
+
+    def purge(self) -> Deferred[int]:
+        """Remove expired tokens; return how many there were."""
+        return self._in_thread(self._table.purge)
+
+    def _in_thread(self, call: Callable[[], T]) -> Deferred[T]:
+        if self._waiting >= _MOST_WAITING:
+            busy = f"{self._waiting} look-ups already wait for the token database"
+            return fail(StoreUnavailable(busy))
+        wanted = True
+
+        def call_if_wanted() -> T:
+            if not wanted:  # whoever asked has gone or was told: spare the database
+                raise CancelledError
+            return call()
+
+        def settle(result: T | Failure) -> T | Failure:
+            nonlocal wanted
+            wanted = False
+            self._waiting -= 1
+            return result
+
+        self._waiting += 1
+        answer = deferToThreadPool(self._reactor, self._threads, call_if_wanted)
+        answer.addTimeout(self._timeout_s, self._reactor, _too_late)
+        return answer.addBoth(settle)
+
+
+def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:
+    raise StoreUnavailable(f"the token database did not answer in {timeout_s:g} s")

@@ -1,0 +1,117 @@
+"""The rows of the token table: plain, blocking calls; the gateway makes them in threads."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
+from vncproxy.model import Grant, Token
+from vncproxy.tokens.schema import CONSOLE_AUTH_TOKENS as ROWS
+from vncproxy.tokens.schema import METADATA
+
+_GRANT_COLUMNS = (
+    ROWS.c.token_hash,
+    ROWS.c.console_type,
+    ROWS.c.host,
+    ROWS.c.port,
+    ROWS.c.instance_uuid,
+    ROWS.c.expires,
+    ROWS.c.access_url_base,
+    ROWS.c.internal_access_path,
+)
+
+
+class TokenTable:
+    """Finds, adds and removes tokens.
+
+    Every method may raise ``StoreUnavailable``, whose text never holds a query's parameters.
+
+    Args:
+        engine: pool of connections to the database.
+        now: the current time in Unix seconds.
+    """
+
+    def __init__(self, engine: Engine, now: Callable[[], float]) -> None:
+        self._engine = engine
+        self._now = now
+
+    def create(self) -> None:
+        """Make the table where it is missing."""
+        with self._transaction() as connection:
+            METADATA.create_all(connection)
+
+    def check(self) -> None:
+        """Raise ``StoreUnavailable``, with the reason, if tokens can't be looked up."""
+        with self._transaction() as connection:
+            if not inspect(connection).has_table(ROWS.name):
+                raise StoreUnavailable(
+                    f"the database has no table {ROWS.name}: name nova's cell database in "
+                    "[database] connection, or run `vncproxy database create`"
+                )
+            connection.execute(select(*_GRANT_COLUMNS).limit(1)).first()
+
+    def find(self, token: Token) -> Grant:
+        """Return what the token opens.
+
+        Raises:
+            TokenInvalid: no row has this token.
+            TokenExpired: its row has expired.
+        """
+        query = select(*_GRANT_COLUMNS).where(ROWS.c.token_hash == token.hash).limit(1)
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise TokenInvalid(f"token {token.id} is unknown")
+        grant = Grant(*row)
+        if grant.expires <= int(self._now()):
+            raise TokenExpired(f"token {token.id} expired at {grant.expires}")
+        return grant
+
+    def add(self, grant: Grant) -> None:
+        """Store a new token's row."""
+        created = datetime.datetime.fromtimestamp(int(self._now()), datetime.UTC)
+        values = {column.name: getattr(grant, column.name) for column in _GRANT_COLUMNS}
+        with self._transaction() as connection:
+            connection.execute(
+                insert(ROWS).values(**values, created_at=created.replace(tzinfo=None))
+            )
+
+    def live(self) -> list[Grant]:
+        """Return the rows that have not expired, the first to expire first."""
+        query = (
+            select(*_GRANT_COLUMNS)
+            .where(ROWS.c.expires > int(self._now()))
+            .order_by(ROWS.c.expires, ROWS.c.id)
+        )
+        with self._transaction() as connection:
+            return [Grant(*row) for row in connection.execute(query)]
+
+    def revoke(self, token_hash_prefix: str) -> int:
+        """Remove the rows whose hash begins so; return how many there were."""
+        begins = ROWS.c.token_hash.startswith(token_hash_prefix, autoescape=True)
+        with self._transaction() as connection:
+            return connection.execute(delete(ROWS).where(begins)).rowcount
+
+    def purge(self) -> int:
+        """Remove the rows that have expired; return how many there were."""
+        with self._transaction() as connection:
+            expired = ROWS.c.expires <= int(self._now())
+            return connection.execute(delete(ROWS).where(expired)).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(f"the token database failed: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Return the driver's own words, on one line; SQLAlchemy adds the statement to them."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,0 +1,119 @@
+"""Static files: noVNC's, and those of our own page. No listing, no redirect, no way out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+from twisted.web.http import CACHED
+from twisted.web.resource import IResource
+from twisted.web.server import Request
+from twisted.web.static import File
+from typing_extensions import override
+
+from vncproxy.web.answers import allow_page_content
+
+_TYPES = {
+    **File.contentTypes,
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".woff2": "font/woff2",
+}
+
+
+class Files(File):
+    """A directory of public files.
+
+    Args:
+        path: of the directory, or of a file below it.
+        frame_ancestors: who may frame the pages among them.
+    """
+
+    contentTypes = _TYPES
+
+    def __init__(self, path: str | Path, frame_ancestors: Sequence[str] = ()) -> None:
+        super().__init__(str(path), defaultType="application/octet-stream")
+        self._frame_ancestors = tuple(frame_ancestors)
+
+    @override
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        if path.startswith(b"."):
+            return self.childNotFound
+        child: IResource = super().getChild(path, request)
+        return child
+
+    @override
+    def createSimilarFile(self, path: str) -> Files:
+        similar = type(self)(path, self._frame_ancestors)
+        similar.processors = self.processors
+        similar.childNotFound = self.childNotFound
+        return similar
+
+    @override
+    def directoryListing(self) -> IResource:
+        return self.childNotFound
+
+    @override
+    def redirect(self, request: Request) -> bytes:
+        """Answer 404: a directory's Location, built from the path, could name another host."""
+        body: bytes = self.childNotFound.render(request)
+        return body
+
+    @override
+    def render_GET(self, request: Request) -> bytes | int:
+        self.restat(False)
+        if self.isfile():
+            content = self.getContent()
+            request.setHeader(b"cache-control", b"no-cache")  # a new noVNC must not mix with old
+            # Only the content says whether a file is new: npm dates all files 1985.
+            request.requestHeaders.removeHeader(b"if-modified-since")
+            if (
+                request.setETag(b'"' + hashlib.sha256(content).hexdigest()[:20].encode() + b'"')
+                is CACHED
+            ):
+                return b""
+            if self.path.endswith(".html"):
+                hashes = inline_hashes(content.decode("utf-8", "replace"))
+                allow_page_content(request, self._frame_ancestors, hashes)
+        answer: bytes | int = super().render_GET(request)
+        return answer
+
+    render_HEAD = render_GET
+
+
+def inline_hashes(html: str) -> list[str]:
+    """Return the CSP sources of a page's inline scripts and styles, as ``'sha256-...'``."""
+    parser = _InlineContent()
+    parser.feed(html)
+    digests = [hashlib.sha256(text.encode()).digest() for text in parser.found]
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+
+
+class _InlineContent(HTMLParser):
+    """Collects what stands between <script> or <style> and its end."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.found: list[str] = []
+        self._inside = False
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag == "style" or (tag == "script" and "src" not in dict(attrs))
+
+    @override
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.found.append(data)
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False

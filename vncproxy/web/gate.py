@@ -1,0 +1,51 @@
+"""The gate: whether a request may open a console. The cheap checks come first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.web.server import Request
+
+from vncproxy.errors import WrongConsoleType
+from vncproxy.interfaces import TokenStore
+from vncproxy.model import Grant
+from vncproxy.web.origin import OriginRules
+from vncproxy.web.request import token_of
+
+
+class Gate:
+    """Decides on requests for consoles.
+
+    Args:
+        store: where tokens are looked up.
+        origins: whose pages may open consoles.
+        console_types: the types of console that this listener serves.
+    """
+
+    def __init__(
+        self, store: TokenStore, origins: OriginRules, console_types: Iterable[str]
+    ) -> None:
+        self._store = store
+        self._origins = origins
+        self._console_types = frozenset(console_types)
+
+    async def admit(self, request: Request) -> Grant:
+        """Return what the request's token opens.
+
+        Raises:
+            GatewayError: the request is refused; its class says why.
+        """
+        token = token_of(request)
+        origin = self._origins.check_host(
+            request.getHeader("origin"),
+            request.getHeader("host"),
+            request.getHeader("x-forwarded-proto"),
+        )
+        grant = await self._store.find(token)
+        if grant.console_type not in self._console_types:
+            raise WrongConsoleType(
+                f"a token of type {grant.console_type} came to a listener for "
+                + ", ".join(sorted(self._console_types))
+            )
+        self._origins.check_scheme(origin, grant.access_url_base)
+        return grant

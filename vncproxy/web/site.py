@@ -1,0 +1,113 @@
+"""The web side of a listener: what answers which request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.logger import Logger
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+from typing_extensions import override
+
+from vncproxy.web.answers import json_answer, set_common_headers
+from vncproxy.web.assets import Files
+from vncproxy.web.request import wants_websocket
+
+_PAGE = Path(__file__).parent / "page"
+# The pages that nova's base URLs name; ours stands in for those that noVNC's directory lacks.
+_PAGE_NAMES = ("vnc_auto.html", "vnc_lite.html", "vnc.html")
+# Where a stock noVNC's WebSocket goes; a plain GET there asks for the verdict.
+_WEBSOCKET_PATHS = (b"/", b"/websockify")
+
+
+def page_tree(novnc: Path | None, frame_ancestors: Sequence[str]) -> Resource:
+    """Return the resources of the plain requests: noVNC's files, and our page on top.
+
+    Args:
+        novnc: noVNC's directory; without one our page can only say that it is missing.
+        frame_ancestors: who may frame the pages.
+    """
+    root: Resource = Files(novnc, frame_ancestors) if novnc else Resource()
+    page = Files(_PAGE / "console.html", frame_ancestors)
+    root.putChild(b"", page)
+    root.putChild(b"console", page)
+    root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
+    for name in _PAGE_NAMES:
+        if novnc is None or not (novnc / name).is_file():
+            root.putChild(name.encode(), page)
+    return root
+
+
+class ConsoleSite(Site):
+    """A listener's HTTP/1.1 side.
+
+    Args:
+        pages: answer plain requests.
+        upgrade: answers every request for a WebSocket, whatever its path.
+        verdict: answers, in JSON, plain requests with a token.
+        frame_ancestors: who may frame the pages.
+        timeout_s: seconds for a client to send a request.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        pages: Resource,
+        upgrade: Resource,
+        verdict: Resource,
+        frame_ancestors: Sequence[str],
+        timeout_s: float,
+    ) -> None:
+        super().__init__(pages, timeout=timeout_s)
+        self._upgrade = upgrade
+        self._verdict = verdict
+        self._frame_ancestors = tuple(frame_ancestors)
+
+    @override
+    def getResourceFor(self, request: Request) -> IResource:
+        set_common_headers(request, self._frame_ancestors)
+        if wants_websocket(request):
+            return self._upgrade
+        if request.method not in (b"GET", b"HEAD"):
+            return _MethodNotAllowed()
+        if _asks_for_verdict(request):
+            return self._verdict
+        resource: IResource = super().getResourceFor(request)
+        return resource
+
+    @override
+    def log(self, request: HTTPRequest) -> None:
+        """Log an answered request; its query, which may hold a token, is left out."""
+        self._log.debug(
+            "{client} {method} {path} {status}",
+            client=getattr(request.getClientAddress(), "host", "-"),
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("utf-8", "replace"),
+            status=request.code,
+        )
+
+    @override
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 only: Twisted has no WebSocket over HTTP/2."""
+        return [b"http/1.1"]
+
+
+def _asks_for_verdict(request: Request) -> bool:
+    if b"token" not in request.args:
+        return False
+    accepts_json = "application/json" in (request.getHeader("accept") or "")
+    return accepts_json or request.path in _WEBSOCKET_PATHS
+
+
+class _MethodNotAllowed(Resource):
+    """Answers 405 in JSON; Twisted's own page would repeat the URL, and with it the token."""
+
+    isLeaf = True
+
+    @override
+    def render(self, request: Request) -> bytes:
+        request.setHeader(b"allow", b"GET, HEAD")
+        return json_answer(request, 405, {"code": "method-not-allowed", "message": "Use GET."})

@@ -1,0 +1,174 @@
+"""The browser's end of a session: an Autobahn protocol, and the leg made of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionRequest
+from twisted.logger import Logger
+from typing_extensions import override
+
+from vncproxy.errors import ANSWERS, CLOSE_INTERNAL_ERROR, CLOSE_UNSUPPORTED_DATA
+from vncproxy.interfaces import IStreamTransport, Throttled
+from vncproxy.model import Ending
+from vncproxy.splice.producer import Producer
+
+_CLOSE_HANDSHAKE_S = 10
+_LONGEST_REASON = 123  # bytes; RFC 6455 §5.5
+
+
+class BrowserProtocol(WebSocketServerProtocol):
+    """A WebSocket that carries an RFB stream in binary messages.
+
+    Args:
+        opened: called with the leg when the handshake is done.
+    """
+
+    _log = Logger()
+    transport: IStreamTransport
+
+    def __init__(self, opened: Callable[[BrowserLeg], None]) -> None:
+        super().__init__()
+        self._opened = opened
+        self._leg: BrowserLeg | None = None
+
+    @override
+    def onConnect(self, request: ConnectionRequest) -> str | None:
+        """Choose the subprotocol; everything else was decided before (``web.upgrade``)."""
+        return "binary" if "binary" in request.protocols else None
+
+    @override
+    def onOpen(self) -> None:
+        self._leg = BrowserLeg(self)
+        try:
+            self._opened(self._leg)
+        except Exception:  # Autobahn would lose it, and leave the socket open
+            self._log.failure("a session could not be started")
+            self.close_with(CLOSE_INTERNAL_ERROR, "")
+
+    @override
+    def onMessageBegin(self, isBinary: bool) -> None:
+        if isBinary:
+            super().onMessageBegin(isBinary)
+        else:  # refuse it at its first frame, not when it is complete
+            self._fail_connection(CLOSE_UNSUPPORTED_DATA, "Text frames are not supported")
+
+    @override
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if payload and self._leg is not None:
+            self._leg.received(payload)
+
+    @override
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """Send a Close frame: every way in which Autobahn closes passes here."""
+        if self._leg is not None:
+            # With a producer registered the transport would wait for it for ever.
+            self._leg.let_go_of_source()
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
+    @override
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.lost(*self._ending(wasClean, code, reason))
+
+    def _ending(self, was_clean: bool, code: int | None, reason: str | None) -> tuple[Ending, str]:
+        if self.failedByMe:
+            return Ending.CLIENT_PROTOCOL, f"{self.localCloseCode} {self.localCloseReason}"
+        if was_clean:
+            return Ending.CLIENT_CLOSED, f"close code {code}" if code else ""
+        return Ending.CLIENT_LOST, "the connection ended without a WebSocket close"
+
+    def close_with(self, code: int, reason: str) -> None:
+        """Start the closing handshake.
+
+        Autobahn's ``sendClose`` lets an application send neither 1001 nor 1011.
+        """
+        if self.state == self.STATE_OPEN:
+            words = reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")
+            self.sendCloseFrame(code=code, reasonUtf8=words.encode(), isReply=False)
+
+
+class BrowserLeg:
+    """A session's browser end (see ``interfaces.Leg``)."""
+
+    received: Callable[[bytes], None]
+    lost: Callable[[Ending, str], None]
+
+    def __init__(self, protocol: BrowserProtocol) -> None:
+        self._protocol = protocol
+        self._source: Throttled | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send the bytes as one binary message."""
+        if self._protocol.state == self._protocol.STATE_OPEN:
+            self._protocol.sendMessage(data, isBinary=True)
+
+    def close(self, ending: Ending) -> None:
+        """Close with the ending's code and words, behind everything written."""
+        answer = ANSWERS[ending]
+        # A client whose reading we paused must be heard again, or its answer never comes.
+        self.resume()
+        self._protocol.close_with(answer.close_code, answer.words)
+
+    def abort(self) -> None:
+        """Drop the TCP connection."""
+        self._protocol.transport.abortConnection()
+
+    def pause(self) -> None:
+        """Stop reading from the browser."""
+        self._protocol.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read from the browser again."""
+        self._protocol.transport.resumeProducing()
+
+    def throttle_by(self, source: Throttled | None) -> None:
+        """Let the browser's reading pause and resume ``source``."""
+        self._protocol.unregisterProducer()
+        self._source = source
+        if source is not None:
+            self._protocol.registerProducer(Producer(source), True)
+
+    def let_go_of_source(self) -> None:
+        """Take nothing more from what was throttled: the closing handshake has begun."""
+        source = self._source
+        self.throttle_by(None)
+        if source is not None:
+            source.pause()
+
+
+class BrowserFactory(WebSocketServerFactory):
+    """Makes the protocols, with the limits of every session.
+
+    Args:
+        max_message_size: bytes of the largest message, and frame, taken from a client.
+    """
+
+    def __init__(self, max_message_size: int) -> None:
+        super().__init__(server="vncproxy")
+        self.setProtocolOptions(
+            versions=[8, 13],
+            webStatus=False,
+            requireMaskedClientFrames=True,
+            maxFramePayloadSize=max_message_size,
+            maxMessagePayloadSize=max_message_size,
+            failByDrop=False,  # a client that errs reads why: 1002, 1003, 1007, 1009
+            closeHandshakeTimeout=_CLOSE_HANDSHAKE_S,
+            openHandshakeTimeout=0,  # the handshake is already here, whole and checked
+            perMessageCompressionAccept=lambda _offers: None,  # RFB is compressed already
+            autoPingInterval=0,
+            tcpNoDelay=True,
+            serveFlashSocketPolicy=False,
+            allowedOrigins=["*"],  # decided in web.origin
+            allowNullOrigin=True,
+        )
+
+    def protocol_for(self, opened: Callable[[BrowserLeg], None]) -> BrowserProtocol:
+        """Return a protocol, not connected, that calls ``opened`` once it is open."""
+        protocol = BrowserProtocol(opened)
+        protocol.factory = self
+        return protocol
