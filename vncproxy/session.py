@@ -134,12 +134,12 @@ class Session:
         assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
         server = await self._policy.dialer.dial(self.facts.grant)
         self._watch(server)
-        await negotiator.meet(server, ServerHandshake(self._policy.auth_schemes, None))
+        await negotiator.meet(server, ServerHandshake(self._policy.auth_schemes))
         return server
 
     async def _say_why(self, browser: Leg, negotiator: Negotiator) -> None:
         """Tell a browser that still waits for its console why there will be none."""
-        if negotiator.agreed.called or self._gone[browser].called or not self._words:
+        if negotiator.client_served or self._gone[browser].called or not self._words:
             return
         heard = negotiator.refuse(f"{self._words} ({self.facts.request_id})")
         heard.addTimeout(_REFUSAL_S, self._policy.clock)

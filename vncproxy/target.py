@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionDone,
     ConnectionRefusedError,
     DNSLookupError,
@@ -105,9 +107,11 @@ class Dialer:
         where = grant.target
         factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
         connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(factory)  # type: ignore[assignment]  # the factory's protocol
-        connecting.addTimeout(self._timeout_s, self._reactor)
+        connecting.addTimeout(self._timeout_s, self._reactor, _too_late)
         try:
             return await connecting
+        except ConnectingCancelledError as error:
+            raise CancelledError from error  # the word for it everywhere else
         except (TimeoutError, ConnectTimeout) as error:
             raise TargetTimeout(f"{where} did not answer in {self._timeout_s:g} s") from error
         except ConnectionRefusedError as error:
@@ -121,3 +125,7 @@ class Dialer:
         if grant.host.startswith("/"):
             return UNIXClientEndpoint(self._reactor, grant.host, self._timeout_s)
         return HostnameEndpoint(self._reactor, grant.host, grant.port, self._timeout_s)
+
+
+def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:
+    raise TimeoutError(timeout_s)

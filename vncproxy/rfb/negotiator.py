@@ -38,6 +38,11 @@ class Negotiator:
         self._flush()
         return self.agreed
 
+    @property
+    def client_served(self) -> bool:
+        """Whether the client's handshake is done, so that nothing can be refused in RFB."""
+        return self._client.result is not None
+
     def rest(self) -> tuple[bytes, bytes]:
         """Return the bytes behind the handshakes: (for the browser, for the server)."""
         assert self._server is not None, "meet() comes first"  # noqa: S101
@@ -54,8 +59,8 @@ class Negotiator:
 
     def leg_lost(self, leg: Leg) -> HandshakeError | None:
         """Return the error that a leg's loss means in the handshake; None if it has its own."""
-        if leg is self._browser and not self._refusal_sent.called:
-            self._refusal_sent.callback(None)
+        if leg is self._browser:
+            self._stop_refusing()
         if leg is not self._server_leg or self._server is None or self._server.result is not None:
             return None
         return self._server.lost()
@@ -70,6 +75,7 @@ class Negotiator:
             self._client.receive(data)
         except HandshakeError as error:
             self._flush()
+            self._stop_refusing()  # there are no words left for such a client
             self._failed(error)
         else:
             self._advance()
@@ -88,10 +94,14 @@ class Negotiator:
 
     def _advance(self) -> None:
         self._flush()
-        if self._client.refused and not self._refusal_sent.called:
-            self._refusal_sent.callback(None)
+        if self._client.refused:
+            self._stop_refusing()
         elif self._client.result is not None and not self.agreed.called:
             self.agreed.callback(None)
+
+    def _stop_refusing(self) -> None:
+        if not self._refusal_sent.called:
+            self._refusal_sent.callback(None)
 
     def _flush(self) -> None:
         to_browser = self._client.data_to_send()

@@ -1,0 +1,95 @@
+# `make run` and `make test` need nothing else; `make help` lists the rest.
+PYTHON ?= python3
+PORT ?= 6080
+VENV := .venv
+BIN := $(VENV)/bin
+NOVNC_VERSION := 1.7.0
+NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
+
+# As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
+TEST_PROGRAMS := Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
+	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps
+
+.DEFAULT_GOAL := help
+.PHONY: help run test e2e check lint format types conf cover dist clean system-packages
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo console, and print its URL
+	@mkdir -p .run
+	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
+		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
+
+test: $(VENV)/dev.stamp .cache/novnc.stamp system-packages ## run every test
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+		$(BIN)/python -m twisted.trial tests
+
+check: lint types test ## what CI runs
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/dev.stamp ## put the code into its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+conf: $(VENV)/dev.stamp ## write conf/vncproxy.conf and docs/configuration.md anew
+	$(BIN)/oslo-config-generator --namespace vncproxy --output-file conf/vncproxy.conf
+	$(BIN)/python -m tests.config.reference > docs/configuration.md
+
+cover: $(VENV)/dev.stamp .cache/novnc.stamp ## run the tests, and show the lines they miss
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+		$(BIN)/coverage run -m twisted.trial tests
+	$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+dist: $(VENV)/dev.stamp ## build the wheel and the source archive
+	$(BIN)/python -m build
+
+clean: ## remove everything that make has made
+	rm -rf $(VENV) .cache .run build dist artifacts _trial_temp* *.egg-info .coverage* .hypothesis
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -m venv --clear $(VENV) 2>/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+			&& echo "Installing python3-venv..." \
+			&& apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null \
+			&& $(PYTHON) -m venv --clear $(VENV); \
+	} || { echo "make: $(PYTHON) can't make a venv; install the package python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/made.stamp pyproject.toml setup.py
+	@echo "Installing vncproxy into $(VENV)..."
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml setup.py
+	@echo "Installing vncproxy and its development tools into $(VENV)..."
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/run.stamp
+
+# The stamp's text is the path of noVNC's directory: npm's, or the distribution's without npm.
+.cache/novnc.stamp:
+	@mkdir -p .cache
+	@if command -v npm >/dev/null; then \
+		echo "Fetching noVNC $(NOVNC_VERSION)..." \
+		&& npm install --silent --no-save --no-package-lock --prefix .cache/novnc @novnc/novnc@$(NOVNC_VERSION) >/dev/null \
+		&& echo "$(CURDIR)/$(NPM_NOVNC)" > $@; \
+	elif test -d /usr/share/novnc; then echo /usr/share/novnc > $@; \
+	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		echo "Installing novnc..." && apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends novnc >/dev/null && echo /usr/share/novnc > $@; \
+	else echo "make: noVNC is needed; install npm, or the package novnc" >&2; exit 1; fi
+
+system-packages:
+	@missing=; for item in $(TEST_PROGRAMS); do \
+		command -v $${item%%:*} >/dev/null || missing="$$missing $${item##*:}"; done; \
+	test -z "$$missing" && exit 0; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		echo "Installing$$missing..." && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Not installed, so their tests will be skipped:$$missing"; fi

@@ -1,0 +1,96 @@
+"""A scripted browser: opens a console's URL as noVNC does, and speaks RFB over the WebSocket."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+_PATIENCE_S = 20
+
+
+def websocket_url(console_url: str) -> str:
+    """Return where noVNC 1.6 and newer connects to for this page."""
+    path = parse_qs(urlsplit(console_url).query)["path"][0]
+    return urljoin(console_url.split("?")[0], path).replace("http", "ws", 1)
+
+
+class ScriptedBrowser:
+    """A WebSocket whose binary messages are read as one stream of bytes.
+
+    Args:
+        console_url: as the gateway's command printed it.
+        origin: the Origin header; None for the one a browser would send.
+        headers: more headers.
+    """
+
+    def __init__(
+        self, console_url: str, origin: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        parts = urlsplit(console_url)
+        self.socket: ClientConnection = connect(
+            websocket_url(console_url),
+            origin=origin or f"{parts.scheme}://{parts.netloc}",  # type: ignore[arg-type]
+            additional_headers=headers,
+            compression=None,
+            max_size=None,
+            proxy=None,
+            close_timeout=_PATIENCE_S,
+        )
+        self._held = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+
+    def read(self, count: int) -> bytes:
+        """Return the stream's next bytes; fewer when it ends before."""
+        while len(self._held) < count:
+            try:
+                message = self.socket.recv(_PATIENCE_S)
+            except ConnectionClosed:
+                break
+            assert isinstance(message, bytes)
+            self._held += message
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+    def write(self, data: bytes) -> None:
+        """Send the bytes as one binary message."""
+        self.socket.send(data)
+
+    def open_console(self) -> bytes:
+        """Do the client's side of the RFB handshake; return the ServerInit of a fake target."""
+        self.write_version()
+        assert self.read(2) == b"\x01\x01"
+        self.write(b"\x01")
+        assert self.read(4) == b"\x00\x00\x00\x00"
+        self.write(b"\x01")
+        return self.read(28)
+
+    def write_version(self) -> None:
+        """Exchange the protocol versions."""
+        assert self.read(12) == b"RFB 003.008\n"
+        self.write(b"RFB 003.008\n")
+
+    def read_refusal(self) -> str:
+        """Return the reason with which the gateway refuses in RFB, as noVNC would show it."""
+        self.write_version()
+        assert self.read(1) == b"\x00"
+        return self.read(int.from_bytes(self.read(4), "big")).decode()
+
+    def read_close(self) -> tuple[int, str]:
+        """Read to the end; return the Close frame's code and reason."""
+        self.read(1 << 40)
+        assert self.socket.close_code is not None
+        return self.socket.close_code, self.socket.close_reason or ""

@@ -1,0 +1,243 @@
+"""Real programs for the end-to-end tests: started in private, on loopback, and stopped again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import SkipTest
+
+_START_S = 30.0
+_STOP_S = 10.0
+
+
+def require(*programs: str) -> None:
+    """Skip the test where a program is not installed; with CI=true, fail it."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    text = f"not installed: {', '.join(missing)}"
+    if os.environ.get("CI") == "true":
+        raise AssertionError(text)
+    raise SkipTest(text)
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Program:
+    """A running program, whose output is read line by line as it comes.
+
+    Args:
+        command: the program and its arguments.
+        environment: added to the tests' own.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(environment or {})},
+        )
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """Everything it has printed so far."""
+        with self._changed:
+            return "\n".join(self._lines)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the first match in the output, as soon as it is there."""
+
+        def found() -> re.Match[str] | None:
+            return re.search(pattern, "\n".join(self._lines))
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or not self._reader.is_alive(), timeout=_START_S)
+            match = found()
+            if match is None:
+                printed = "\n".join(self._lines)
+                raise AssertionError(f"no {pattern!r} in the output:\n{printed}")
+            return match
+
+    def wait(self) -> int:
+        """Wait for the program's own end; return its exit status."""
+        status = self._process.wait(_START_S)
+        self._reader.join(_STOP_S)
+        return status
+
+    def stop(self) -> int:
+        """End the program; return its exit status."""
+        self._process.terminate()
+        try:
+            status = self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait(_STOP_S)
+        self._reader.join(_STOP_S)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return status
+
+
+class Gateway:
+    """`twistd -n vncproxy` with a database of its own, and the command `vncproxy` beside it.
+
+    Args:
+        options: lines of ``[vncproxy]``.
+        flags: more of twistd's command line.
+    """
+
+    def __init__(
+        self, options: dict[str, object] | None = None, flags: tuple[str, ...] = ()
+    ) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.port = free_port()
+        self.config_file = self.directory / "vncproxy.conf"
+        lines = {"state_path": self.directory / "state", **(options or {})}
+        self.config_file.write_text(
+            f"[DEFAULT]\nweb = {novnc_directory()}\n"
+            f"[vnc]\nnovncproxy_port = {self.port}\n[vncproxy]\n"
+            + "".join(f"{name} = {value}\n" for name, value in lines.items())
+        )
+        self.program = Program(
+            [
+                *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+                *("--nodaemon", "--pidfile=", "vncproxy"),
+                *("--config-file", str(self.config_file), *flags),
+            ]
+        )
+        self.program.wait_for(rf"starting on {self.port}\b")
+
+    @property
+    def url(self) -> str:
+        """Where its pages are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self.program.output
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command `vncproxy` with this gateway's configuration."""
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "vncproxy.cli"),
+                *("--config-file", str(self.config_file), *arguments),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def console_url(self, port: int, *options: str) -> str:
+        """Return the URL that opens the console at this loopback port."""
+        made = self.command("token", "create", "--host=127.0.0.1", f"--port={port}", *options)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    def sockets(self) -> int:
+        """Return how many sockets the gateway has open."""
+        count = 0
+        for descriptor in Path(f"/proc/{self.program.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                count += str(descriptor.readlink()).startswith("socket:")
+        return count
+
+    def stop(self) -> int:
+        """Stop it; return its exit status."""
+        status = self.program.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return status
+
+
+def novnc_directory() -> Path:
+    """Return noVNC's directory: the one that the Makefile brings, else the distribution's."""
+    return Path(os.environ.get("VNCPROXY_NOVNC", "/usr/share/novnc"))
+
+
+class XvncServer:
+    """Xtigervnc: an X server whose screen is a VNC console.
+
+    Args:
+        options: more of its command line.
+    """
+
+    def __init__(self, *options: str) -> None:
+        require("Xtigervnc")
+        self.port = free_port()
+        display, wanted = os.pipe()
+        self._process = subprocess.Popen(
+            [
+                *("Xtigervnc", "-displayfd", str(wanted), "-rfbport", str(self.port)),
+                *("-localhost", "-geometry", "800x600", "-depth", "24", "-AlwaysShared"),
+                *(options or ("-SecurityTypes", "None")),
+            ],
+            pass_fds=(wanted,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(wanted)
+        with os.fdopen(display) as reader:
+            self.display = f":{reader.readline().strip()}"
+
+    def run(self, *command: str) -> str:
+        """Run an X client on the screen to its end; return what it printed."""
+        require(command[0])
+        environment = {**os.environ, "DISPLAY": self.display}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def start(self, *command: str) -> Program:
+        """Start an X client on the screen."""
+        require(command[0])
+        return Program(list(command), {"DISPLAY": self.display})
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._process.terminate()
+        self._process.wait(_STOP_S)
+
+
+@contextlib.contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Give a private directory, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="vncproxy-test-") as path:
+        yield Path(path)

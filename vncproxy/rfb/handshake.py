@@ -1,0 +1,208 @@
+"""The two handshakes of a session: with the VNC server as its client, with the browser as a server.
+
+Pure, by the rules of ``rfb.dialogue``. RFC 6143 §7.1 is their script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from vncproxy.errors import ClientNotRfb, HandshakeError, NotRfb, SecurityFailed, ServerGone
+from vncproxy.rfb.dialogue import Dialogue
+from vncproxy.rfb.messages import (
+    RESULT_FAILED,
+    RESULT_OK,
+    VERSION_BYTES,
+    Security,
+    Version,
+    read_reason,
+    read_u32,
+    reason_message,
+    security_name,
+    security_names,
+    version_of,
+)
+from vncproxy.rfb.reader import Steps
+
+_LONGEST_REASON_BYTES = 1024
+_SCHEMES = {"none": Security.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a handshake ended in."""
+
+    version: Version
+    security: Security
+
+
+class ServerHandshake(Dialogue[Agreement]):
+    """Our handshake with a VNC server, whose client we are.
+
+    Args:
+        schemes: names of the security types that we accept, the most wanted first.
+    """
+
+    def __init__(self, schemes: Sequence[str]) -> None:
+        self._wanted = [_SCHEMES[name] for name in schemes]
+        self._awaits = ""
+        super().__init__()
+
+    def lost(self) -> HandshakeError:
+        """Return the error for a server that closes the connection now."""
+        return ServerGone(f"the server closed the connection before it sent {self._awaits}")
+
+    @override
+    def _converse(self) -> Steps[Agreement]:
+        version = yield from self._agree_on_version()
+        if version is Version.V3_3:
+            security = yield from self._accept_dictated_security()
+        else:
+            security = yield from self._choose_security()
+        # Before 3.8 a SecurityResult follows only where there was something to check (§7.1.3).
+        if version is Version.V3_8 or security is not Security.NONE:
+            yield from self._read_result(version)
+        return Agreement(version, security)
+
+    def _agree_on_version(self) -> Steps[Version]:
+        self._awaits = "its protocol version"
+        message = yield from self._reader.exactly(VERSION_BYTES)
+        version = version_of(message)
+        if version is None:
+            raise self._fault(f"its protocol version is {message!r}")
+        self._send(version.message)
+        return version
+
+    def _accept_dictated_security(self) -> Steps[Security]:
+        self._awaits = "its security type"
+        dictated = yield from read_u32(self._reader)
+        if dictated == Security.INVALID:
+            raise (yield from self._refused())
+        if dictated not in self._wanted:
+            raise self._no_common_security(security_name(dictated))
+        return Security(dictated)
+
+    def _choose_security(self) -> Steps[Security]:
+        self._awaits = "its security types"
+        (count,) = yield from self._reader.exactly(1)
+        if count == 0:
+            raise (yield from self._refused())
+        offered = yield from self._reader.exactly(count)
+        for security in self._wanted:
+            if security in offered:
+                self._send(bytes([security]))
+                return security
+        raise self._no_common_security(security_names(offered))
+
+    def _read_result(self, version: Version) -> Steps[None]:
+        self._awaits = "its security result"
+        result = yield from read_u32(self._reader)
+        if result == 0:
+            return
+        if version is Version.V3_8:
+            raise (yield from self._refused())
+        raise SecurityFailed(f"the server refused us with the result {result}")
+
+    def _refused(self) -> Steps[HandshakeError]:
+        self._awaits = "the reason of its refusal"
+        reason = yield from read_reason(self._reader, _LONGEST_REASON_BYTES)
+        return SecurityFailed(f"the server refused us: {reason}")
+
+    def _no_common_security(self, offered: str) -> HandshakeError:
+        allowed = security_names(bytes(self._wanted))
+        return SecurityFailed(
+            f"the server offers the security types {offered}; [vnc] auth_schemes allows {allowed}"
+        )
+
+    @override
+    def _fault(self, text: str) -> HandshakeError:
+        return NotRfb(f"the server does not speak RFB: {text}")
+
+
+class ClientHandshake(Dialogue[Version]):
+    """Our handshake with the browser, whose server we are.
+
+    It greets at once, and after the versions waits for ``accept`` or ``refuse``. The token has
+    proved who the client is, so the only security type it is offered is None.
+
+    Attributes:
+        refused: whether a refusal is on its way; the dialogue is over then, without a result.
+    """
+
+    def __init__(self) -> None:
+        self.refused = False
+        self._accepted = False
+        self._refusal: str | None = None
+        super().__init__()
+
+    def accept(self) -> None:
+        """Let the client in: the console is ready."""
+        self._accepted = True
+        self._advance()
+
+    def refuse(self, reason: str) -> None:
+        """Say why there will be no console, as soon as the client's version has come.
+
+        After ``accept`` it is the SecurityResult that says so, which only 3.8 has. Once the
+        handshake is done nothing is left to refuse.
+        """
+        self._refusal = reason
+        self._advance()
+
+    @override
+    def _converse(self) -> Steps[Version]:
+        self._send(Version.V3_8.message)
+        version = yield from self._read_version()
+        while not self._accepted and self._refusal is None:
+            yield
+        if self._refusal is not None:
+            yield from self._refuse_security(version, self._refusal)
+        if version is Version.V3_3:
+            self._send(Security.NONE.to_bytes(4, "big"))
+            return version
+        yield from self._offer_none(version)
+        if self._refusal is not None:
+            yield from self._refuse_result(version, self._refusal)
+        if version is Version.V3_8:
+            self._send(RESULT_OK)
+        return version
+
+    def _read_version(self) -> Steps[Version]:
+        message = yield from self._reader.exactly(VERSION_BYTES)
+        version = version_of(message)
+        if version is None:
+            raise self._fault(f"its protocol version is {message!r}")
+        return version
+
+    def _offer_none(self, version: Version) -> Steps[None]:
+        self._send(bytes([1, Security.NONE]))
+        (chosen,) = yield from self._reader.exactly(1)
+        if chosen != Security.NONE:
+            if version is Version.V3_8:
+                text = "Only the security type 1 (NONE) is supported"
+                self._send(RESULT_FAILED + reason_message(text))
+            raise self._fault(f"it chose {security_name(chosen)}, which was not offered")
+
+    def _refuse_security(self, version: Version, reason: str) -> Steps[None]:
+        """Offer no security type at all, and say why; then listen no more."""
+        none_offered = bytes(4) if version is Version.V3_3 else bytes(1)
+        self._send(none_offered + reason_message(reason))
+        yield from self._stay_refused()
+
+    def _refuse_result(self, version: Version, reason: str) -> Steps[None]:
+        with_reason = version is Version.V3_8
+        self._send(RESULT_FAILED + (reason_message(reason) if with_reason else b""))
+        yield from self._stay_refused()
+
+    def _stay_refused(self) -> Steps[None]:
+        self.refused = True
+        while True:
+            self._reader.rest()
+            yield
+
+    @override
+    def _fault(self, text: str) -> HandshakeError:
+        return ClientNotRfb(f"the client does not speak RFB: {text}")
