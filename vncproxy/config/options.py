@@ -29,11 +29,11 @@ DEFAULT_OPTIONS: list[cfg.Opt] = [
     ),
     cfg.BoolOpt("debug", default=False, help="Log each step of each session."),
     cfg.StrOpt(
-        "log_file",
+        "log-file",
         deprecated_name="logfile",
         help="File to log to. Unset: where twistd logs (standard output with `twistd -n`).",
     ),
-    cfg.BoolOpt("use_json", default=False, help="Log one JSON object a line."),
+    cfg.BoolOpt("use-json", default=False, help="Log one JSON object a line."),
 ]
 
 CONSOLE_OPTIONS: list[cfg.Opt] = [

@@ -72,7 +72,7 @@ def _new_parser() -> cfg.ConfigOpts:
     conf = _Parser()
     for group, options in OPTIONS.items():
         for option in options:
-            if option.name in FLAGS.get(group, ()):
+            if option.dest in FLAGS.get(group, ()):
                 conf.register_cli_opt(option, group=_oslo_group(group))
             else:
                 conf.register_opt(option, group=_oslo_group(group))
@@ -118,7 +118,7 @@ def _files(error: cfg.ConfigFilesNotFoundError | cfg.ConfigFilesPermissionDenied
 
 def _refuse_unknown_options(conf: cfg.ConfigOpts) -> None:
     """Refuse a misspelt option in our own group; nova's groups hold many that we do not read."""
-    known = {option.name for option in OPTIONS["vncproxy"]}
+    known = {option.dest for option in OPTIONS["vncproxy"]}
     for path in _files_read(conf):
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(path, sections).parse()

@@ -1,0 +1,46 @@
+"""The generated files say what the code says."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields
+from pathlib import Path
+
+from oslo_config import generator
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.config.reference import reference
+from vncproxy.config import settings
+from vncproxy.config.options import FLAGS, OPTIONS
+
+_ROOT = Path(__file__).parents[2]
+_GROUPS = {
+    "DEFAULT": settings.DefaultGroup,
+    "console": settings.ConsoleGroup,
+    "consoleauth": settings.ConsoleauthGroup,
+    "database": settings.DatabaseGroup,
+    "vnc": settings.VncGroup,
+    "vncproxy": settings.VncproxyGroup,
+}
+
+
+class GeneratedFilesTests(SynchronousTestCase):
+    def test_the_sample_is_fresh(self) -> None:
+        """conf/vncproxy.conf holds every option at its default: else run `make conf`."""
+        fresh = io.StringIO()
+        conf = generator.cfg.ConfigOpts()
+        generator.register_cli_opts(conf)
+        conf(["--namespace", "vncproxy"], default_config_files=[])
+        generator.generate(conf, fresh)
+        self.assertEqual((_ROOT / "conf/vncproxy.conf").read_text(), fresh.getvalue())
+
+    def test_the_reference_is_fresh(self) -> None:
+        """docs/configuration.md lists every option: else run `make conf`."""
+        self.assertEqual((_ROOT / "docs/configuration.md").read_text(), reference())
+
+    def test_every_option_is_read(self) -> None:
+        """Each group's dataclass has a field for each of its options, and no other."""
+        for group, options in OPTIONS.items():
+            names = {field.name for field in fields(_GROUPS[group])}
+            self.assertEqual(names, {option.dest for option in options}, group)
+            self.assertLessEqual(set(FLAGS.get(group, ())), names)
