@@ -13,8 +13,8 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from typing_extensions import override
-from vncproxy.demo.rfb_server import DemoConsoleFactory
 
+from vncproxy.demo.rfb_server import DemoConsoleFactory
 from vncproxy.tokens.issue import Issued, TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
