@@ -195,3 +195,4 @@ class Listener(StreamServerEndpointService):
                 reason=getattr(error.socketError, "strerror", None) or error.socketError,
             )
             raise SystemExit(1) from error
+        self._log.info("listening on {description}", description=self._description)

@@ -106,6 +106,7 @@ class Dialer:
         """
         where = grant.target
         factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
+        factory.noisy = False
         connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(factory)  # type: ignore[assignment]  # the factory's protocol
         connecting.addTimeout(self._timeout_s, self._reactor, _too_late)
         try:

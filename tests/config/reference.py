@@ -8,7 +8,8 @@ from vncproxy.config.options import FLAGS, OPTIONS
 
 _HEAD = """# Configuration
 
-Written by `make conf` from `vncproxy/config/options.py`; `conf/vncproxy.conf` is the same as a file.
+Written by `make conf` from `vncproxy/config/options.py`; `conf/vncproxy.conf` is the same in
+the form of a file.
 
 Options are read by [oslo.config](https://docs.openstack.org/oslo.config/), as nova reads its own:
 `--config-file` (repeatable, the later file wins), `--config-dir`, environment variables

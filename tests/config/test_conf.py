@@ -6,7 +6,7 @@ import io
 from dataclasses import fields
 from pathlib import Path
 
-from oslo_config import generator
+from oslo_config import cfg, generator
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.reference import reference
@@ -28,7 +28,7 @@ class GeneratedFilesTests(SynchronousTestCase):
     def test_the_sample_is_fresh(self) -> None:
         """conf/vncproxy.conf holds every option at its default: else run `make conf`."""
         fresh = io.StringIO()
-        conf = generator.cfg.ConfigOpts()
+        conf = cfg.ConfigOpts()
         generator.register_cli_opts(conf)
         conf(["--namespace", "vncproxy"], default_config_files=[])
         generator.generate(conf, fresh)

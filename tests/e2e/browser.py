@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 _PATIENCE_S = 20
 
@@ -33,7 +34,7 @@ class ScriptedBrowser:
         parts = urlsplit(console_url)
         self.socket: ClientConnection = connect(
             websocket_url(console_url),
-            origin=origin or f"{parts.scheme}://{parts.netloc}",  # type: ignore[arg-type]
+            origin=Origin(origin or f"{parts.scheme}://{parts.netloc}"),
             additional_headers=headers,
             compression=None,
             max_size=None,

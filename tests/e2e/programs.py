@@ -120,18 +120,22 @@ class Gateway:
 
     Args:
         options: lines of ``[vncproxy]``.
+        novnc: noVNC's directory, if not the usual one.
         flags: more of twistd's command line.
     """
 
     def __init__(
-        self, options: dict[str, object] | None = None, flags: tuple[str, ...] = ()
+        self,
+        options: dict[str, object] | None = None,
+        flags: tuple[str, ...] = (),
+        novnc: str | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.port = free_port()
         self.config_file = self.directory / "vncproxy.conf"
         lines = {"state_path": self.directory / "state", **(options or {})}
         self.config_file.write_text(
-            f"[DEFAULT]\nweb = {novnc_directory()}\n"
+            f"[DEFAULT]\nweb = {novnc or novnc_directory()}\n"
             f"[vnc]\nnovncproxy_port = {self.port}\n[vncproxy]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
         )
@@ -142,7 +146,7 @@ class Gateway:
                 *("--config-file", str(self.config_file), *flags),
             ]
         )
-        self.program.wait_for(rf"starting on {self.port}\b")
+        self.program.wait_for(r"listening on ")
 
     @property
     def url(self) -> str:

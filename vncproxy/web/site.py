@@ -51,6 +51,7 @@ class ConsoleSite(Site):
         timeout_s: seconds for a client to send a request.
     """
 
+    noisy = False
     _log = Logger()
 
     def __init__(

@@ -1,0 +1,253 @@
+"""The whole way, with real parts: Chromium, the gateway, and the screen of a real VNC server."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+
+from PIL import Image, ImageChops, ImageStat
+from playwright.sync_api import Page
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.e2e.chromium import (
+    canvas_picture,
+    open_page,
+    save_screenshot,
+    wait_for_state,
+)
+from tests.e2e.programs import Gateway, XvncServer, free_port, novnc_directory, require
+
+_DISTRIBUTION_NOVNC = "/usr/share/novnc"
+_KEYBOARD_PANEL = """() => document.querySelector("canvas").getContext("2d")
+    .getImageData(60, 360, 400, 120).data.join()"""
+_ALMOST_EQUAL = 3.0  # of 255, on average: noVNC asks for JPEG
+
+
+class ConsoleInChromiumTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        require("chromium", "Xtigervnc")
+        self.gateway = Gateway()
+        self.addCleanup(self.gateway.stop)
+
+    def screen(self) -> XvncServer:
+        """Start a VNC server with a picture on its screen."""
+        server = XvncServer()
+        self.addCleanup(server.stop)
+        server.run("xsetroot", "-solid", "#336699")
+        return server
+
+    def test_picture_keys_and_clicks(self) -> None:
+        """What X draws is in the canvas, and what is typed and clicked there reaches X."""
+        server = self.screen()
+        events = server.start("xev", "-event", "button", "-geometry", "300x200+450+350")
+        self.addCleanup(events.stop)
+        typed = self.gateway.directory / "typed"
+        shell = f'read line; echo "$line" > {typed}; echo got it; read -r forever'
+        terminal = server.start(
+            *("xterm", "-geometry", "60x12+20+20", "-bg", "#202020", "-fg", "#f0f0f0"),
+            *("-e", "sh", "-c", shell),
+        )
+        self.addCleanup(terminal.stop)
+        server.run("xdotool", "search", "--sync", "--onlyvisible", "--class", "xterm")
+        with open_page() as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            self._assert_shows(page, server)
+            move_to(page, 100, 100)
+            page.keyboard.type("from the browser\n")
+            server.run("xdotool", "search", "--sync", "--onlyvisible", "--class", "xterm")
+            page.wait_for_function("() => document.title.length > 0")
+            self._wait_for_file(typed, "from the browser\n")
+            move_to(page, 600, 450)
+            page.mouse.down()
+            page.mouse.up()
+            events.wait_for(r"ButtonPress event[\s\S]*button 1")
+            location = server.run("xdotool", "getmouselocation")
+            self.assertTrue(location.startswith("x:600 y:450"), location)
+            self._assert_shows(page, server)
+            save_screenshot(page, "xvnc.png")
+
+    def _assert_shows(self, page: Page, server: XvncServer) -> None:
+        """Compare the canvas with the X server's own picture, until they agree."""
+        difference = 255.0
+        for _ in range(40):
+            drawn = picture_of(server)
+            shown = canvas_picture(page)
+            self.assertEqual(shown.size, drawn.size)
+            difference = max(ImageStat.Stat(ImageChops.difference(shown, drawn)).mean)
+            if difference < _ALMOST_EQUAL:
+                return
+            page.wait_for_timeout(100)  # for the next update, not for a guess of how long
+        save_screenshot(page, "differs.png")
+        self.fail(f"the canvas differs by {difference:.1f} of 255; see artifacts/differs.png")
+
+    def _wait_for_file(self, path: object, text: str) -> None:
+        subprocess.run(
+            ["timeout", "20", "sh", "-c", f'until [ -s "{path}" ]; do sleep 0.05; done'], check=True
+        )
+        with open(str(path)) as file:
+            self.assertEqual(file.read(), text)
+
+    def test_view_only(self) -> None:
+        """With the view-only switch on, no key and no click reaches the machine."""
+        server = self.screen()
+        events = server.start("xev", "-event", "button", "-geometry", "800x600+0+0")
+        self.addCleanup(events.stop)
+        server.run("xdotool", "search", "--sync", "--onlyvisible", "--name", "Event Tester")
+        with open_page() as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            page.click("#view-only")
+            self.assertTrue(page.is_visible("#badge"))
+            move_to(page, 200, 200)
+            page.mouse.click(500, 500, button="right")
+            page.click("#view-only")
+            move_to(page, 300, 300)
+            page.mouse.down()
+            page.mouse.up()
+            events.wait_for(r"ButtonPress event[\s\S]*button 1")
+        self.assertNotIn("button 3", events.output)
+
+    def test_the_machine_is_off(self) -> None:
+        """The page says in plain words that the machine can't be reached, with the request id."""
+        with open_page() as page:
+            page.goto(self.gateway.console_url(free_port()))
+            wait_for_state(page, "failed")
+            self.assertRegex(
+                page.inner_text("#reason"),
+                r"^The machine's console cannot be reached\. Is the machine running\? \(req-",
+            )
+
+    def test_the_link_has_no_token(self) -> None:
+        """A page without a token says what to do."""
+        with open_page() as page:
+            page.goto(f"{self.gateway.url}/vnc_auto.html")
+            wait_for_state(page, "failed")
+            self.assertIn("vncproxy token create", page.inner_text("#reason"))
+
+    def test_the_console_closes_and_comes_back(self) -> None:
+        """When the machine closes its console the page says so, and opens it again on demand."""
+        server = self.screen()
+        with open_page() as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            server.run("xdotool", "key", "a")
+            server.stop()
+            wait_for_state(page, "disconnected")
+            self.assertEqual(page.inner_text("#reason"), "The machine closed the console.")
+            self.assertTrue(page.is_visible("#reconnect"))
+
+    def test_a_restarted_gateway(self) -> None:
+        """A page whose gateway stops says so and tries again by itself."""
+        server = self.screen()
+        gateway = Gateway()
+        with open_page() as page:
+            page.goto(gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            gateway.stop()
+            wait_for_state(page, "reconnecting")
+            self.assertEqual(page.inner_text("#headline"), "The gateway is being restarted")
+            self.assertRegex(page.inner_text("#hint"), r"Trying again in \d+ s")
+
+    def test_a_phone(self) -> None:
+        """The toolbar fits a phone's width."""
+        server = self.screen()
+        with open_page(width=390, height=760) as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            width = page.evaluate("document.getElementById('toolbar').scrollWidth")
+            self.assertLessEqual(width, 390)
+            save_screenshot(page, "phone.png")
+
+
+class StockNoVncTests(SynchronousTestCase):
+    """The distribution's noVNC, with its own pages, at nova's URLs."""
+
+    def setUp(self) -> None:
+        require("chromium", "Xtigervnc")
+        require_directory(_DISTRIBUTION_NOVNC)
+        self.gateway = Gateway(novnc=_DISTRIBUTION_NOVNC)
+        self.addCleanup(self.gateway.stop)
+
+    def test_vnc_lite(self) -> None:
+        """vnc_lite.html, whose inline script and style the policy allows by hash, connects."""
+        server = XvncServer()
+        self.addCleanup(server.stop)
+        server.run("xsetroot", "-solid", "#336699")
+        url = self.gateway.console_url(server.port).replace("vnc_auto.html", "vnc_lite.html")
+        with open_page() as page:
+            page.goto(url)
+            page.wait_for_function("document.getElementById('status').innerText.startsWith('Conn')")
+            page.wait_for_function(
+                "document.querySelector('canvas')?.getContext('2d')"
+                ".getImageData(9, 9, 1, 1).data[2] > 100"
+            )
+
+    def test_a_refusal_in_words(self) -> None:
+        """The stock page shows the gateway's reason."""
+        url = self.gateway.console_url(free_port()).replace("vnc_auto.html", "vnc_lite.html")
+        with open_page() as page:
+            page.goto(url)
+            reason = page.wait_for_event("console", lambda line: "cannot be reached" in line.text)
+            self.assertIn("Is the machine running?", reason.text)
+
+
+class DemoConsoleTests(SynchronousTestCase):
+    def test_the_demo_is_alive(self) -> None:
+        """The demo console shows a picture that changes by itself and by what is typed."""
+        require("chromium")
+        gateway = Gateway(flags=("--vncproxy-demo",))
+        self.addCleanup(gateway.stop)
+        url = gateway.program.wait_for(r"http://\S+token%3D\S+")[0]
+        self.assertNotIn(url, "\n".join(line for line in gateway.log.split("\n") if "#" in line))
+        with open_page() as page:
+            page.goto(url)
+            wait_for_state(page, "connected")
+            page.wait_for_function(
+                """() => {
+                    const picture = document.querySelector("canvas").toDataURL();
+                    window.before ??= picture;
+                    return picture !== window.before;
+                }"""
+            )
+            empty = page.evaluate(_KEYBOARD_PANEL)
+            page.keyboard.type("hello")
+            page.wait_for_function(f"(empty) => ({_KEYBOARD_PANEL})() !== empty", arg=empty)
+            save_screenshot(page, "demo.png")
+
+
+def require_directory(path: str) -> None:
+    """Skip the test without the directory; with CI=true, fail it."""
+    if not (novnc_directory().parent / path).is_dir():
+        require(path)
+
+
+def move_to(page: Page, x: int, y: int) -> None:
+    """Move the pointer to this pixel of the console's screen."""
+    box = page.evaluate(
+        """() => {
+            const { left, top, width } = document.querySelector("canvas").getBoundingClientRect();
+            return [left, top, width / document.querySelector("canvas").width];
+        }"""
+    )
+    left, top, scale = box
+    page.mouse.move(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
+
+
+def picture_of(server: XvncServer) -> Image.Image:
+    """Return the X server's own picture of its screen, read from `xwd`'s dump."""
+    require("xwd")
+    dump = subprocess.run(
+        ["xwd", "-root", "-silent", "-display", server.display], capture_output=True, check=True
+    ).stdout
+    header = struct.unpack("!25I", dump[:100])
+    header_size, width, height, line_bytes, colours = (
+        header[0],
+        header[4],
+        header[5],
+        header[12],
+        header[19],
+    )
+    pixels = io.BytesIO(dump).getbuffer()[header_size + 12 * colours :]
+    return Image.frombytes("RGB", (width, height), pixels.tobytes(), "raw", "BGRX", line_bytes)

@@ -1,0 +1,171 @@
+/** The console page: one noVNC session, its toolbar, and words for whatever goes wrong. */
+
+import { setUpClipboard } from "./clipboard.js";
+import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard, typeText } from "./keys.js";
+import { NO_LINK, NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
+import { readSettings } from "./settings.js";
+
+const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
+const LONGEST_DELAY_MS = 30_000;
+const MOST_RETRIES = 12;
+const LONGEST_NAME = 80;
+
+const settings = readSettings(window.location);
+const element = (id) => document.getElementById(id);
+let RFB = null;
+let rfb = null;
+let retries = 0;
+let timer = null;
+let viewOnly = settings.viewOnly;
+let scaled = settings.resize !== "off";
+
+/** Say how things stand, and offer to try again. */
+function show(state, { headline, reason = "", hint = "" }, canReconnect = false) {
+  document.documentElement.dataset.state = state;
+  element("headline").textContent = headline;
+  element("reason").textContent = reason;
+  element("hint").textContent = hint;
+  element("reconnect").hidden = !canReconnect;
+  element("credentials").hidden = true;
+  for (const id of ["ctrl-alt-del", "keys-button", "clipboard-button", "touch-keyboard"]) {
+    element(id).disabled = state !== "connected" || viewOnly;
+  }
+}
+
+/** Open the console's WebSocket and let noVNC speak RFB over it. */
+function connect() {
+  clearTimeout(timer);
+  show("connecting", { headline: retries ? "Reconnecting…" : "Connecting…" });
+  const url = new URL(settings.url);
+  url.protocol = PROTOCOL[url.protocol];
+  const socket = new WebSocket(url);
+  const attempt = { opened: false, connected: false, refusal: null };
+  socket.addEventListener("open", () => { attempt.opened = true; });
+  socket.addEventListener("close", (event) => closed(attempt, event));
+  rfb = new RFB(element("screen"), socket, { shared: settings.shared });
+  rfb.background = "transparent";
+  applyView();
+  rfb.addEventListener("connect", () => connected(attempt));
+  rfb.addEventListener("securityfailure", (event) => { attempt.refusal = event.detail.reason || ""; });
+  rfb.addEventListener("credentialsrequired", (event) => askForCredentials(event.detail.types));
+  rfb.addEventListener("clipboard", (event) => clipboard.received(event.detail.text));
+  rfb.addEventListener("desktopname", (event) => setName(event.detail.name));
+}
+
+/** The first picture is about to come. */
+function connected(attempt) {
+  attempt.connected = true;
+  retries = 0;
+  show("connected", { headline: "" });
+  rfb.focus();
+}
+
+/** The WebSocket has closed: say why, and try again where that can help. */
+async function closed(attempt, event) {
+  rfb = null;
+  releaseHeldKeys(null);
+  let words;
+  if (attempt.refusal !== null) words = wordsForRefusal(attempt.refusal);
+  else if (!attempt.opened) words = await wordsForFailedOpening(settings.url);
+  else words = wordsForClose(event.code, event.reason);
+  const worthTrying = words.retry && settings.reconnect && (attempt.connected || retries > 0);
+  if (worthTrying && retries < MOST_RETRIES) retryLater(words);
+  else show(attempt.connected ? "disconnected" : "failed", words, true);
+}
+
+/** Count down to the next try; each waits longer, and not all pages at the same moment. */
+function retryLater(words) {
+  const waitMs = Math.min(LONGEST_DELAY_MS, settings.delayMs * 1.5 ** retries) * (0.8 + 0.4 * Math.random());
+  retries += 1;
+  const until = Date.now() + waitMs;
+  show("reconnecting", words, true);
+  const tick = () => {
+    const seconds = Math.ceil((until - Date.now()) / 1000);
+    if (seconds <= 0) connect();
+    else {
+      element("hint").textContent = `Trying again in ${seconds} s.`;
+      timer = setTimeout(tick, 500);
+    }
+  };
+  tick();
+}
+
+/** Ask for what the console demands; a gateway normally answers that itself. */
+function askForCredentials(types) {
+  show("connecting", { headline: "The machine's console asks who you are" });
+  for (const name of ["username", "password"]) element(`${name}-label`).hidden = !types.includes(name);
+  element("credentials").hidden = false;
+}
+
+function setName(name) {
+  const shown = (settings.title || name || "Console").slice(0, LONGEST_NAME);
+  document.title = shown;
+  element("name").textContent = shown;
+}
+
+/** Put the switches' positions into effect. */
+function applyView() {
+  element("view-only").setAttribute("aria-pressed", String(viewOnly));
+  element("badge").hidden = !viewOnly;
+  element("scale").setAttribute("aria-pressed", String(scaled));
+  if (!rfb) return;
+  rfb.viewOnly = viewOnly;
+  rfb.scaleViewport = scaled;
+  rfb.clipViewport = !scaled;
+  rfb.dragViewport = !scaled && viewOnly;
+  rfb.resizeSession = scaled && settings.resize === "remote";
+}
+
+function setUpMenus() {
+  const menus = [["keys-button", "keys-panel"], ["clipboard-button", "clipboard-panel"]];
+  const open = (chosen) => {
+    for (const [button, panel] of menus) {
+      const shown = panel === chosen && element(panel).hidden;
+      element(panel).hidden = !shown;
+      element(button).setAttribute("aria-expanded", String(shown));
+    }
+  };
+  for (const [button, panel] of menus) element(button).addEventListener("click", () => open(panel));
+  element("screen").addEventListener("pointerdown", () => open(null), true);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target.closest?.("#toolbar")) open(null);
+  });
+}
+
+function setUpToolbar() {
+  element("view-only").addEventListener("click", () => {
+    viewOnly = !viewOnly;
+    applyView();
+    if (rfb) show(document.documentElement.dataset.state, { headline: element("headline").textContent });
+  });
+  element("scale").addEventListener("click", () => { scaled = !scaled; applyView(); });
+  element("full-screen").addEventListener("click", () => {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen();
+  });
+  document.addEventListener("fullscreenchange", () => {
+    element("full-screen").setAttribute("aria-pressed", String(Boolean(document.fullscreenElement)));
+  });
+  element("reconnect").addEventListener("click", connect);
+  element("credentials").addEventListener("submit", (event) => {
+    event.preventDefault();
+    rfb?.sendCredentials({ username: element("username").value, password: element("password").value });
+    element("password").value = "";
+    show("connecting", { headline: "Connecting…" });
+  });
+}
+
+const session = () => (viewOnly ? null : rfb);
+const clipboard = setUpClipboard(session, typeText);
+setUpKeys(session);
+setUpTouchKeyboard(session);
+setUpMenus();
+setUpToolbar();
+setName("");
+applyView();
+if (settings.url === null) show("failed", NO_LINK);
+else {
+  RFB = await import("../core/rfb.js").then((module) => module.default).catch(() => null);
+  if (RFB) connect();
+  else show("failed", NO_NOVNC);
+}
