@@ -1,0 +1,238 @@
+"""A session's life without a network: each step, each fault, and the one ending."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.helpers import MemoryLeg, RecordingObserver, grant_for
+from vncproxy.errors import GatewayError, TargetRefused, TokenExpired
+from vncproxy.interfaces import Leg
+from vncproxy.model import Ending, Grant, SessionFacts, Token
+from vncproxy.registry import Registry
+from vncproxy.rfb.messages import reason_message
+from vncproxy.session import Session, SessionPolicy
+from vncproxy.target import Dialer
+
+_VERSION = b"RFB 003.008\n"
+
+
+class FakeDialer:
+    """Dials when the test says so."""
+
+    def __init__(self) -> None:
+        self.dialed: list[Deferred[Leg]] = []
+
+    async def dial(self, grant: Grant) -> Leg:
+        self.dialed.append(Deferred())
+        return await self.dialed[-1]
+
+
+class SessionTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.observer = RecordingObserver()
+        self.dialer = FakeDialer()
+        self.policy = SessionPolicy(
+            self.clock, cast(Dialer, self.dialer), ["none"], 15.0, self.observer
+        )
+        self.browser, self.server = MemoryLeg(), MemoryLeg()
+
+    def start(self, refusal: GatewayError | None = None) -> Deferred[None]:
+        grant = None if refusal else grant_for(Token("t"))
+        facts = SessionFacts("req-1", "192.0.2.1", 0.0, grant)
+        self.session = Session(self.policy, facts, refusal)
+        return self.session.start(self.browser)
+
+    def connect(self) -> None:
+        self.dialer.dialed[0].callback(self.server)
+
+    def open(self) -> Deferred[None]:
+        """Bring a session to where the two sides talk to each other."""
+        done = self.start()
+        self.connect()
+        self.server.received(_VERSION + b"\1\1" + bytes(4))
+        self.browser.received(_VERSION + b"\1")
+        self.assertEqual(self.browser.take(), _VERSION + b"\1\1" + bytes(4))
+        self.assertEqual(self.server.take(), _VERSION + b"\1")
+        return done
+
+    def lose(self, leg: MemoryLeg, ending: Ending = Ending.CLIENT_LOST) -> None:
+        leg.lost(ending, "")
+
+
+class OpeningTests(SessionTestCase):
+    def test_the_client_is_greeted_at_once(self) -> None:
+        """The browser hears our version before the target has been reached."""
+        self.start()
+        self.assertEqual(self.browser.written, _VERSION)
+        self.assertEqual(self.observer.events, ["started"])
+
+    def test_the_streams_are_joined(self) -> None:
+        """After the handshakes bytes pass, those behind the handshakes first."""
+        self.start()
+        self.connect()
+        self.server.received(_VERSION + b"\1\1" + bytes(4) + b"early picture")
+        self.browser.received(_VERSION + b"\1" + b"early key")
+        self.assertTrue(self.browser.written.endswith(b"early picture"))
+        self.assertTrue(self.server.written.endswith(b"early key"))
+        self.browser.received(b"!")
+        self.assertTrue(self.server.written.endswith(b"early key!"))
+
+    def test_the_target_refuses(self) -> None:
+        """The client reads why, with the request id, and then the close code."""
+        done = self.start()
+        self.browser.received(_VERSION)
+        self.dialer.dialed[0].errback(TargetRefused("host 192.0.2.7 refused"))
+        words = "The machine's console cannot be reached. Is the machine running? (req-1)"
+        self.assertEqual(self.browser.written, _VERSION + b"\0" + reason_message(words))
+        self.assertEqual(self.browser.closed_with, Ending.TARGET_REFUSED)
+        self.assertNoResult(done)
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["started", "ended target-refused"])
+
+    def test_a_client_that_never_hears_its_refusal(self) -> None:
+        """A client that sends no version is waited for, but not for ever."""
+        self.start()
+        self.dialer.dialed[0].errback(TargetRefused("refused"))
+        self.clock.advance(4.9)
+        self.assertIsNone(self.browser.closed_with)
+        self.clock.advance(0.2)
+        self.assertEqual(self.browser.closed_with, Ending.TARGET_REFUSED)
+
+    def test_the_client_leaves_while_the_target_is_dialled(self) -> None:
+        """The attempt to connect is given up with it."""
+        done = self.start()
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["started", "ended client-lost"])
+        self.assertTrue(self.dialer.dialed[0].called)
+
+    def test_the_negotiation_takes_too_long(self) -> None:
+        """The time-out counts from the start, and closes both sides."""
+        self.start()
+        self.browser.received(_VERSION)
+        self.clock.advance(10)
+        self.connect()
+        self.clock.advance(4.9)
+        self.assertIsNone(self.server.closed_with)
+        self.clock.advance(0.2)
+        self.assertEqual(self.browser.closed_with, Ending.NEGOTIATION_TIMEOUT)
+        self.assertEqual(self.server.closed_with, Ending.NEGOTIATION_TIMEOUT)
+        self.assertIn("the console's server did not finish", self.session.facts.detail)
+
+    def test_a_fault_of_ours(self) -> None:
+        """An unforeseen error ends this session as internal, and is logged with its traceback."""
+        self.start()
+        self.browser.received(_VERSION)
+        self.dialer.dialed[0].errback(ZeroDivisionError("of ours"))
+        self.assertEqual(self.browser.closed_with, Ending.INTERNAL)
+        self.assertNotIn(b"of ours", self.browser.written)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_turned_away(self) -> None:
+        """A user whose token has expired hears it in RFB; nothing is dialled."""
+        done = self.start(TokenExpired("expired"))
+        self.browser.received(_VERSION)
+        self.assertIn(b"has expired. Open the console again. (req-1)", self.browser.written)
+        self.assertEqual(self.browser.closed_with, Ending.TOKEN_EXPIRED)
+        self.assertEqual(self.dialer.dialed, [])
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["refused token-expired"])
+
+
+class EndingTests(SessionTestCase):
+    def test_the_server_closes(self) -> None:
+        """The browser is told, and the session has ended when it has gone too."""
+        done = self.open()
+        self.lose(self.server, Ending.SERVER_CLOSED)
+        self.assertEqual(self.browser.closed_with, Ending.SERVER_CLOSED)
+        self.assertNoResult(done)
+        self.clock.advance(3)
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["started", "ended server-closed"])
+        assert self.observer.facts is not None
+        self.assertEqual(self.observer.facts.seconds, 3.0)
+
+    def test_the_client_closes(self) -> None:
+        """The server is closed, and what it still sends goes nowhere."""
+        done = self.open()
+        self.lose(self.browser, Ending.CLIENT_CLOSED)
+        self.assertEqual(self.server.closed_with, Ending.CLIENT_CLOSED)
+        self.server.received(b"late picture")
+        self.lose(self.server, Ending.SERVER_CLOSED)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["started", "ended client-closed"])
+
+    def test_a_peer_that_does_not_go(self) -> None:
+        """A peer that does not close in time is dropped."""
+        self.open()
+        self.lose(self.browser, Ending.CLIENT_CLOSED)
+        self.clock.advance(9.9)
+        self.assertFalse(self.server.aborted)
+        self.clock.advance(0.2)
+        self.assertTrue(self.server.aborted)
+
+    def test_no_timers_are_left(self) -> None:
+        """A session that has ended leaves nothing in the reactor."""
+        self.open()
+        self.lose(self.server)
+        self.lose(self.browser)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_first_ending_counts(self) -> None:
+        """Whatever follows is a consequence."""
+        self.open()
+        self.session.end(Ending.GATEWAY_STOPPING)
+        self.session.end(Ending.INTERNAL, "not this")
+        self.lose(self.browser)
+        self.lose(self.server)
+        self.assertEqual(self.session.facts.ending, Ending.GATEWAY_STOPPING)
+        self.assertEqual(self.session.facts.detail, "")
+
+
+class RegistryTests(SessionTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.registry = Registry(self.clock, 3.0)
+
+    def begin(self) -> None:
+        facts = SessionFacts("req-1", "192.0.2.1", 0.0, grant_for(Token("t")))
+        self.registry.start(Session(self.policy, facts), self.browser)
+
+    def test_sessions_are_known_while_they_live(self) -> None:
+        """A session that has ended is forgotten."""
+        self.begin()
+        self.assertEqual(len(self.registry), 1)
+        self.lose(self.browser)
+        self.assertEqual(len(self.registry), 0)
+
+    def test_stop_without_sessions(self) -> None:
+        """There is nothing to wait for."""
+        self.successResultOf(self.registry.stopService())
+
+    def test_stop_closes_every_session(self) -> None:
+        """Browsers are told that the gateway stops, and the stop waits until they are gone."""
+        self.begin()
+        self.browser.received(_VERSION)
+        stopping = self.registry.stopService()
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
+        self.assertIn(b"being restarted", self.browser.written)
+        self.assertNoResult(stopping)
+        self.lose(self.browser)
+        self.successResultOf(stopping)
+
+    def test_stop_does_not_wait_for_ever(self) -> None:
+        """A browser that does not answer the close is dropped."""
+        self.begin()
+        self.browser.received(_VERSION)
+        stopping = self.registry.stopService()
+        self.clock.advance(3.1)
+        self.successResultOf(stopping)
+        self.assertTrue(self.browser.aborted)
