@@ -81,6 +81,7 @@ def _console_site(
         verdict=Verdict(gate, policy),
         frame_ancestors=options.frame_ancestors,
         timeout_s=options.request_timeout,
+        clock=reactor,
     )
 
 

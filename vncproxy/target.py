@@ -37,6 +37,7 @@ class TargetProtocol(Protocol):
     received: Callable[[bytes], None]
     lost: Callable[[Ending, str], None]
     transport: IStreamTransport
+    _source: Throttled | None = None
 
     @override
     def connectionMade(self) -> None:
@@ -79,7 +80,9 @@ class TargetProtocol(Protocol):
 
     def throttle_by(self, source: Throttled | None) -> None:
         """Let the server's reading pause and resume ``source``."""
-        self.transport.unregisterProducer()
+        if self._source is not None:
+            self.transport.unregisterProducer()
+        self._source = source
         if source is not None:
             self.transport.registerProducer(Producer(source), True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.web.http import CACHED
 from twisted.web.resource import IResource
 from twisted.web.server import Request
-from twisted.web.static import File
+from twisted.web.static import File, getTypeAndEncoding
 from typing_extensions import override
 
 from vncproxy.web.answers import allow_page_content
@@ -37,15 +37,13 @@ class Files(File):
         frame_ancestors: who may frame the pages among them.
     """
 
-    contentTypes = _TYPES
-
     def __init__(self, path: str | Path, frame_ancestors: Sequence[str] = ()) -> None:
         super().__init__(str(path), defaultType="application/octet-stream")
         self._frame_ancestors = tuple(frame_ancestors)
 
     @override
     def getChild(self, path: bytes, request: Request) -> IResource:
-        if path.startswith(b"."):
+        if path.startswith(b".") or not _is_plain_name(path):
             return self.childNotFound
         child: IResource = super().getChild(path, request)
         return child
@@ -68,25 +66,35 @@ class Files(File):
         return body
 
     @override
-    def render_GET(self, request: Request) -> bytes | int:
+    def render_GET(self, request: Request) -> bytes:
         self.restat(False)
-        if self.isfile():
-            content = self.getContent()
-            request.setHeader(b"cache-control", b"no-cache")  # a new noVNC must not mix with old
-            # Only the content says whether a file is new: npm dates all files 1985.
-            request.requestHeaders.removeHeader(b"if-modified-since")
-            if (
-                request.setETag(b'"' + hashlib.sha256(content).hexdigest()[:20].encode() + b'"')
-                is CACHED
-            ):
-                return b""
-            if self.path.endswith(".html"):
-                hashes = inline_hashes(content.decode("utf-8", "replace"))
-                allow_page_content(request, self._frame_ancestors, hashes)
-        answer: bytes | int = super().render_GET(request)
-        return answer
+        if not self.isfile():
+            return self.redirect(request)
+        content: bytes = self.getContent()
+        request.setHeader(b"content-type", self._content_type().encode())
+        # A new noVNC must not be mixed with the old; only the content tells them apart, because
+        # npm dates all files 1985.
+        request.setHeader(b"cache-control", b"no-cache")
+        digest = hashlib.sha256(content).hexdigest()[:20]
+        if request.setETag(f'"{digest}"'.encode()) is CACHED:
+            return b""
+        if self.path.endswith(".html"):
+            hashes = inline_hashes(content.decode("utf-8", "replace"))
+            allow_page_content(request, self._frame_ancestors, hashes)
+        return content
 
     render_HEAD = render_GET
+
+    def _content_type(self) -> str:
+        found: str = getTypeAndEncoding(self.path, _TYPES, {}, self.defaultType)[0]
+        return found
+
+
+def _is_plain_name(path: bytes) -> bool:
+    try:
+        return "\0" not in path.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def inline_hashes(html: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
@@ -49,6 +50,7 @@ class ConsoleSite(Site):
         verdict: answers, in JSON, plain requests with a token.
         frame_ancestors: who may frame the pages.
         timeout_s: seconds for a client to send a request.
+        clock: runs that time-out.
     """
 
     noisy = False
@@ -61,8 +63,9 @@ class ConsoleSite(Site):
         verdict: Resource,
         frame_ancestors: Sequence[str],
         timeout_s: float,
+        clock: IReactorTime,
     ) -> None:
-        super().__init__(pages, timeout=timeout_s)
+        super().__init__(pages, timeout=timeout_s, reactor=clock)
         self._upgrade = upgrade
         self._verdict = verdict
         self._frame_ancestors = tuple(frame_ancestors)

@@ -128,7 +128,8 @@ class BrowserLeg:
 
     def throttle_by(self, source: Throttled | None) -> None:
         """Let the browser's reading pause and resume ``source``."""
-        self._protocol.unregisterProducer()
+        if self._source is not None:
+            self._protocol.unregisterProducer()
         self._source = source
         if source is not None:
             self._protocol.registerProducer(Producer(source), True)

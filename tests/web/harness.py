@@ -1,0 +1,160 @@
+"""A gateway's web side in memory: raw requests in, raw answers out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from tests.helpers import RecordingObserver
+from vncproxy.errors import TokenInvalid
+from vncproxy.interfaces import Leg
+from vncproxy.model import Grant, Token
+from vncproxy.registry import Registry
+from vncproxy.session import SessionPolicy
+from vncproxy.target import Dialer
+from vncproxy.web.gate import Gate
+from vncproxy.web.origin import OriginRules
+from vncproxy.web.site import ConsoleSite, page_tree
+from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
+from vncproxy.web.websocket import BrowserFactory
+
+HANDSHAKE = {
+    "Host": "gateway:6080",
+    "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+class FakeStore:
+    """A store of a few tokens, which answers at once, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.grants: dict[str, Grant] = {}
+        self.asked: list[Token] = []
+        self.pending: list[Deferred[Grant]] | None = None
+        self.cancelled = 0
+
+    def find(self, token: Token) -> Deferred[Grant]:
+        """Return the token's grant."""
+        self.asked.append(token)
+        if self.pending is not None:
+            self.pending.append(Deferred(self._count_cancel))
+            return self.pending[-1]
+        if token.text in self.grants:
+            return succeed(self.grants[token.text])
+        return fail(TokenInvalid("unknown"))
+
+    def _count_cancel(self, _deferred: object) -> None:
+        self.cancelled += 1
+
+
+class NoDialer:
+    """Never gets an answer."""
+
+    async def dial(self, grant: Grant) -> Leg:
+        """Wait for ever."""
+        never: Deferred[Leg] = Deferred()
+        return await never
+
+
+class Connection(StringTransport):
+    """A client's connection to the site."""
+
+    protocol: Protocol
+    disconnected = False
+
+    def abortConnection(self) -> None:
+        """Note that the connection is dropped."""
+        self.disconnected = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Take the option."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as the client."""
+        self.protocol.dataReceived(data)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers (names in lower case) and body of what was answered."""
+        head, _, body = self.value().partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        return int(status.split()[1]), {k.lower(): v for k, v in headers.items()}, body
+
+
+class WebHarness:
+    """A site with a fake store; tests add grants to ``store``.
+
+    Args:
+        novnc: noVNC's directory.
+        allowed_origins: as configured.
+    """
+
+    def __init__(self, novnc: Path | None = None, allowed_origins: tuple[str, ...] = ()) -> None:
+        self.clock = Clock()
+        self.store = FakeStore()
+        self.observer = RecordingObserver()
+        self.registry = Registry(self.clock, 3.0)
+        policy = SessionPolicy(self.clock, cast(Dialer, NoDialer()), ["none"], 15.0, self.observer)
+        gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"])
+        self.site = ConsoleSite(
+            pages=page_tree(novnc, ["'self'"]),
+            upgrade=ConsoleUpgrade(gate, policy, self.registry, BrowserFactory(1 << 20)),
+            verdict=Verdict(gate, policy),
+            frame_ancestors=["'self'"],
+            timeout_s=30,
+            clock=self.clock,
+        )
+
+    def connect(self) -> Connection:
+        """Open a connection."""
+        connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
+        channel = self.site.buildProtocol(connection.getPeer())
+        assert channel is not None
+        connection.protocol = cast(Protocol, channel)
+        channel.makeConnection(connection)
+        return connection
+
+    def request(
+        self, target: str, headers: dict[str, str] | None = None, method: str = "GET"
+    ) -> Connection:
+        """Send a request on a new connection, and return that."""
+        connection = self.connect()
+        connection.send(request_bytes(target, headers or {"Host": "gateway:6080"}, method))
+        return connection
+
+    def upgrade(self, target: str, **changes: str | None) -> Connection:
+        """Send a WebSocket handshake with some headers changed, or left out."""
+        headers = dict(HANDSHAKE)
+        for name, value in changes.items():
+            header = name.replace("_", "-")
+            match = next((known for known in headers if known.lower() == header.lower()), header)
+            headers.pop(match, None)
+            if value is not None:
+                headers[match] = value
+        return self.request(target, headers)
+
+
+def request_bytes(target: str, headers: dict[str, str], method: str = "GET") -> bytes:
+    """Return a request on the wire."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def json_of(connection: Connection) -> dict[str, str]:
+    """Return the JSON object that was answered."""
+    _, headers, body = connection.answer()
+    assert headers["content-type"] == "application/json"
+    if headers.get("transfer-encoding") == "chunked":
+        body = body.split(b"\r\n")[1]
+    found: dict[str, str] = json.loads(body)
+    return found

@@ -1,0 +1,247 @@
+"""The token-validating resource: who gets a WebSocket, who is refused, and what that costs."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.helpers import grant_for
+from tests.web.harness import HANDSHAKE, Connection, WebHarness, json_of, request_bytes
+from vncproxy.errors import StoreUnavailable
+from vncproxy.model import Token
+
+_TOKEN = "7f0c0ab0-57a6-4bb0-9c6f-2d6b9a0b8a11"
+_GREETING = b"\x82\x0cRFB 003.008\n"  # a WebSocket frame
+
+
+class UpgradeTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.web = WebHarness(allowed_origins=("dashboard.example",))
+        self.web.store.grants[_TOKEN] = grant_for(Token(_TOKEN))
+
+    def assert_opened(self, connection: Connection) -> None:
+        status, headers, body = connection.answer()
+        self.assertEqual(status, 101, connection.value())
+        self.assertEqual(headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        self.assertTrue(body.startswith(_GREETING), body)
+        self.assertNotIn("sec-websocket-extensions", headers)
+
+    def assert_refused(self, connection: Connection, status: int, code: str) -> str:
+        self.assertEqual(connection.answer()[0], status, connection.value())
+        answer = json_of(connection)
+        self.assertEqual(answer["code"], code)
+        self.assertTrue(answer["request_id"].startswith("req-"))
+        self.assertEqual(self.web.observer.events, [f"refused {code}"])
+        self.assertEqual(len(self.web.registry), 0)
+        self.assertNotIn(_TOKEN.encode(), connection.value())
+        return answer["message"]
+
+
+class PathTests(UpgradeTestCase):
+    def test_every_url_that_novnc_makes(self) -> None:
+        """An upgrade is taken on whatever path, also one that names a page."""
+        for path in (
+            "/",
+            "/websockify",
+            "/vnc.html",
+            "/vnc_auto.html",
+            "/novnc/vnc.html",
+            "/novnc/websockify",
+            "//evil.example/%2e%2e",
+            "/%00/../../etc/passwd",
+        ):
+            connection = self.web.upgrade(f"{path}?token={_TOKEN}")
+            self.assert_opened(connection)
+
+    def test_absolute_and_odd_targets(self) -> None:
+        """A token is decoded once only, and the last one that is not empty counts."""
+        for query in (
+            f"token=wrong&token={_TOKEN}",
+            f"token={_TOKEN}&token=",
+            f"a=b&token={_TOKEN.replace('-', '%2D')}",
+        ):
+            self.assert_opened(self.web.upgrade(f"/?{query}"))
+        self.web.upgrade(f"/?token={_TOKEN.replace('-', '%252D')}")
+        self.assertEqual(self.web.observer.events[-1], "refused token-invalid")
+
+    def test_a_token_in_a_cookie(self) -> None:
+        """Old pages keep it there; malformed parts are passed over."""
+        cookie = f'junk; =; a=b; token="{_TOKEN}"; \x7f\x01'
+        self.assert_opened(self.web.upgrade("/", cookie=cookie))
+
+    def test_the_query_wins_over_the_cookie(self) -> None:
+        """A bad token in the URL is not rescued by a good cookie."""
+        self.web.upgrade("/?token=bad", cookie=f"token={_TOKEN}")
+        self.assertEqual(self.web.observer.events, ["refused token-invalid"])
+
+
+class HandshakeTests(UpgradeTestCase):
+    def test_subprotocol(self) -> None:
+        """`binary` is chosen where it is offered, and nothing where nothing is."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}", sec_websocket_protocol="base64, binary")
+        self.assertEqual(connection.answer()[1]["sec-websocket-protocol"], "binary")
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        self.assertNotIn("sec-websocket-protocol", connection.answer()[1])
+
+    def test_compression_is_never_accepted(self) -> None:
+        """RFB is compressed already, and a small frame must not become a large message."""
+        extensions = "permessage-deflate; client_max_window_bits"
+        connection = self.web.upgrade(f"/?token={_TOKEN}", sec_websocket_extensions=extensions)
+        self.assert_opened(connection)
+
+    def test_malformed(self) -> None:
+        """Each fault of a handshake is answered 400 and named."""
+        faults: list[tuple[dict[str, str | None], str]] = [
+            ({"connection": "close"}, "Connection"),
+            ({"sec_websocket_version": "12"}, "Sec-WebSocket-Version"),
+            ({"sec_websocket_version": None}, "Sec-WebSocket-Version"),
+            ({"sec_websocket_key": None}, "Sec-WebSocket-Key"),
+            ({"sec_websocket_key": "c2hvcnQ="}, "Sec-WebSocket-Key"),
+            ({"sec_websocket_key": "***"}, "Sec-WebSocket-Key"),
+            ({"sec_websocket_protocol": "base64"}, "binary"),
+            ({"host": None}, "Host"),
+        ]
+        for changes, named in faults:
+            self.web.observer.events.clear()
+            connection = self.web.upgrade(f"/?token={_TOKEN}", **changes)
+            message = self.assert_refused(connection, 400, "malformed")
+            self.assertIn(named, message)
+        self.assertEqual(self.web.store.asked, [])
+
+    def test_two_hosts(self) -> None:
+        """Of two Host headers neither is the right one."""
+        connection = self.web.connect()
+        request = request_bytes(f"/?token={_TOKEN}", HANDSHAKE)
+        connection.send(request[:-2] + b"Host: other\r\n\r\n")
+        self.assertEqual(connection.answer()[0], 400)
+
+    def test_http_1_0_and_post(self) -> None:
+        """A WebSocket handshake is a GET of HTTP/1.1."""
+        for line in (b"POST /?token=x HTTP/1.1", b"GET /?token=x HTTP/1.0"):
+            self.web.observer.events.clear()
+            connection = self.web.connect()
+            rest = request_bytes("/", HANDSHAKE).split(b"\r\n", 1)[1]
+            connection.send(line + b"\r\n" + rest)
+            self.assert_refused(connection, 400, "malformed")
+
+
+class RefusalTests(UpgradeTestCase):
+    def test_no_token(self) -> None:
+        """A request without a token asks the database nothing."""
+        for target in ("/", "/?token=", "/websockify?path=x"):
+            self.web.observer.events.clear()
+            self.assert_refused(self.web.upgrade(target), 401, "no-token")
+        self.assertEqual(self.web.store.asked, [])
+
+    def test_a_foreign_origin(self) -> None:
+        """A foreign page is refused before the database is asked."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}", origin="http://evil.example")
+        self.assert_refused(connection, 403, "origin-refused")
+        self.assertEqual(self.web.store.asked, [])
+
+    def test_an_allowed_origin(self) -> None:
+        """A dashboard's page may open consoles where it is configured."""
+        origin = "http://dashboard.example"
+        self.assert_opened(self.web.upgrade(f"/?token={_TOKEN}", origin=origin))
+
+    def test_the_wrong_scheme(self) -> None:
+        """The page's scheme must be that of the URL at issue."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}", origin="https://gateway:6080")
+        self.assert_refused(connection, 403, "origin-refused")
+
+    def test_in_words(self) -> None:
+        """An unknown token is told in RFB, which noVNC shows, with the request's id."""
+        connection = self.web.upgrade("/?token=unknown")
+        self.assert_opened(connection)
+        connection.clear()
+        connection.send(b"\x82\x8c" + bytes(4) + b"RFB 003.008\n")
+        facts = self.web.observer.facts
+        assert facts is not None
+        self.assertIn(f"Open the console again. ({facts.request_id})".encode(), connection.value())
+        self.assertIn(b"\x11\x31This console link", connection.value())  # Close 4401
+
+    def test_a_database_that_is_away(self) -> None:
+        """The user hears that it is not the link's fault."""
+        self.web.store.pending = []
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        self.web.store.pending[0].errback(StoreUnavailable("down"))
+        self.assertTrue(connection.answer()[2].startswith(_GREETING))
+        self.assertEqual(self.web.observer.events, ["refused store-unavailable"])
+
+
+class WaitingTests(UpgradeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.web.store.pending = []
+
+    def test_a_browser_that_leaves_costs_nothing(self) -> None:
+        """The look-up is given up, nothing is logged, and no session begins."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        connection.protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.web.store.cancelled, 1)
+        self.assertEqual(len(self.web.registry), 0)
+        self.assertEqual(connection.value(), b"")
+        self.assertEqual(self.web.observer.events, [])
+
+    def test_one_connection_opens_one_console(self) -> None:
+        """A second request on the connection is not parsed while the first waits, nor after it."""
+        assert self.web.store.pending is not None
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        connection.send(request_bytes(f"/?token={_TOKEN}", HANDSHAKE))
+        self.assertEqual(len(self.web.store.asked), 1)
+        self.web.store.pending[0].callback(grant_for(Token(_TOKEN)))
+        self.assertEqual(connection.value().count(b"HTTP/1.1 101"), 1)
+        self.assertEqual(len(self.web.registry), 1)
+        self.assertEqual(len(self.web.store.asked), 1)
+
+    def test_early_frames_are_passed_on(self) -> None:
+        """Bytes that come while the database answers belong to the WebSocket."""
+        assert self.web.store.pending is not None
+        connection = self.web.upgrade("/?token=unknown")
+        connection.send(b"\x82\x8c" + bytes(4) + b"RFB 0")
+        connection.send(b"03.008\n")
+        self.web.store.pending[0].errback(StoreUnavailable("down"))
+        self.assertIn(b"The gateway can't check console links now.", connection.value())
+
+    def test_a_flood_of_early_bytes_is_not_read(self) -> None:
+        """What a client may send before it is admitted has a limit."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        connection.send(bytes(64 * 1024))
+        self.assertEqual(connection.producerState, "paused")
+
+    def test_the_request_s_time_out_does_not_hit_a_session(self) -> None:
+        """The site's idle time-out is over once the connection is a WebSocket."""
+        assert self.web.store.pending is not None
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        self.web.store.pending[0].callback(grant_for(Token(_TOKEN)))
+        connection.send(b"\x82\x8c" + bytes(4) + b"RFB 003.008\n")
+        self.web.clock.advance(14)
+        self.web.clock.advance(100)
+        self.assertFalse(connection.disconnected)
+
+
+class VerdictTests(UpgradeTestCase):
+    """A plain GET on a console's URL says in JSON what an upgrade would meet."""
+
+    def test_good(self) -> None:
+        """A good token's verdict is 200."""
+        for target in (f"/?token={_TOKEN}", f"/websockify?token={_TOKEN}"):
+            connection = self.web.request(target)
+            self.assertEqual(connection.answer()[0], 200)
+            self.assertEqual(json_of(connection)["code"], "ok")
+        self.assertEqual(self.web.observer.events, [])
+
+    def test_bad(self) -> None:
+        """A refusal has the status that fits, and is never cached."""
+        connection = self.web.request("/websockify?token=unknown")
+        self.assert_refused(connection, 401, "token-invalid")
+        self.assertEqual(connection.answer()[1]["cache-control"], "no-store")
+
+    def test_on_a_page_s_url(self) -> None:
+        """Where a page is at the URL, who accepts JSON is told the verdict."""
+        headers = {"Host": "gateway:6080", "Accept": "application/json"}
+        connection = self.web.request(f"/vnc_auto.html?token={_TOKEN}", headers)
+        self.assertEqual(json_of(connection)["code"], "ok")
+        page = self.web.request(f"/vnc_auto.html?token={_TOKEN}")
+        self.assertEqual(page.answer()[1]["content-type"], "text/html; charset=utf-8")
