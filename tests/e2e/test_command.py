@@ -1,0 +1,231 @@
+"""The command `vncproxy`, and the mistakes that keep a gateway from starting."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.e2e.certificates import write_certificate
+from tests.e2e.programs import free_port, novnc_directory
+
+
+class CommandTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.config_file = self.directory / "vncproxy.conf"
+        self.configure("")
+
+    def configure(self, text: str) -> None:
+        """Write the configuration file."""
+        web = f"web = {novnc_directory()}\n"
+        self.config_file.write_text(
+            f"[DEFAULT]\n{web}[vncproxy]\nstate_path = {self.directory}/state\n{text}"
+        )
+
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `vncproxy` with the configuration file."""
+        command = [sys.executable, "-m", "vncproxy.cli", "--config-file", str(self.config_file)]
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+    def assert_fault(self, fault: str, *arguments: str) -> None:
+        """Check that the command fails with this one line, and no traceback."""
+        done = self.run_command(*arguments)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertIn(fault, done.stderr)
+
+
+class TokenCommandTests(CommandTestCase):
+    def test_create_list_revoke(self) -> None:
+        """A token's whole life, as a person sees it."""
+        url = self.run_command("token", "create", "--host=h.example", "--port=5900").stdout
+        self.assertRegex(
+            url, r"^http://127\.0\.0\.1:6080/vnc_auto\.html\?path=%3Ftoken%3D\S{36}\n$"
+        )
+        listed = self.run_command("token", "list").stdout
+        self.assertRegex(listed, r"^[0-9a-f]{12}  20\S+  novnc  \S{36}  h\.example:5900\n$")
+        self.assertNotIn(url.strip()[-36:], listed)
+        token_id = listed.split()[0]
+        self.assertEqual(self.run_command("token", "revoke", token_id).returncode, 0)
+        self.assertEqual(self.run_command("token", "list").stdout, "")
+        self.assert_fault(f"no token {token_id}", "token", "revoke", token_id)
+
+    def test_json(self) -> None:
+        """The same for machines."""
+        created = self.run_command(
+            *("token", "create", "--json", "--host=::1", "--port=5901"),
+            *("--ttl=60", "--instance=aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"),
+        )
+        token = json.loads(created.stdout)
+        self.assertEqual(token["target"], "[::1]:5901")
+        self.assertEqual(token["instance"], "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")
+        self.assertIn("token%3D", token.pop("url"))
+        self.assertEqual(json.loads(self.run_command("token", "list", "--json").stdout), [token])
+
+    def test_a_unix_socket(self) -> None:
+        """A path in the place of the host needs no port."""
+        self.run_command("token", "create", "--host=/run/vm/vnc.sock")
+        self.assertIn("unix:/run/vm/vnc.sock", self.run_command("token", "list").stdout)
+
+    def test_mistakes(self) -> None:
+        """Each says what to give."""
+        self.assert_fault("--port: give the console's TCP port", "token", "create", "--host=h")
+        self.assert_fault("--port", "token", "create", "--host=h", "--port=70000")
+        self.assert_fault("--ttl", "token", "create", "--host=h", "--port=1", "--ttl=0")
+        self.assert_fault("at least 6 characters", "token", "revoke", "a")
+
+    def test_a_database_that_is_away(self) -> None:
+        """The line names no password."""
+        self.configure("[database]\nconnection = mysql+pymysql://nova:hunter2@127.0.0.1:1/nova\n")
+        self.assert_fault("the token database failed", "token", "list")
+        self.assertNotIn("hunter2", self.run_command("token", "list").stderr)
+
+    def test_a_database_without_the_table(self) -> None:
+        """`database create` makes what is missing in a database of one's own."""
+        self.configure(f"[database]\nconnection = sqlite:///{self.directory}/own.sqlite\n")
+        self.assert_fault("no such table", "token", "list")
+        self.assertEqual(self.run_command("database", "create").returncode, 0)
+        self.assertEqual(self.run_command("token", "list").returncode, 0)
+
+
+class CheckCommandTests(CommandTestCase):
+    def check(self) -> tuple[int, dict[str, tuple[bool, str]]]:
+        done = self.run_command("check", "--json")
+        findings = json.loads(done.stdout)
+        return done.returncode, {f["subject"]: (f["ok"], f["text"]) for f in findings}
+
+    def test_all_is_well(self) -> None:
+        """Everything is named, in words and as JSON."""
+        status, findings = self.check()
+        self.assertEqual(status, 0)
+        self.assertTrue(all(ok for ok, _ in findings.values()))
+        lines = self.run_command("check").stdout.splitlines()
+        self.assertEqual(len(lines), 5)
+        self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
+
+    def test_no_novnc(self) -> None:
+        """A directory without noVNC's core is found out."""
+        self.config_file.write_text(f"[DEFAULT]\nweb = {self.directory}\n")
+        ok, text = self.check()[1]["noVNC"]
+        self.assertFalse(ok)
+        self.assertIn("[DEFAULT] web", text)
+
+    def test_no_table(self) -> None:
+        """A database without tokens is found out; the password is not shown."""
+        self.configure(f"[database]\nconnection = sqlite:///{self.directory}/own.sqlite\n")
+        status, findings = self.check()
+        self.assertEqual((status, findings["database"][0]), (1, False))
+        self.assertIn("vncproxy database create", findings["database"][1])
+
+    def test_certificates(self) -> None:
+        """A good one, an expired one, and one with another's key."""
+        cert = self.directory / "cert.pem"
+        for days, ok, words in ((30, True, "is good until"), (-1, False, "expired on")):
+            write_certificate(cert, days=days)
+            self.config_file.write_text(f"[DEFAULT]\ncert = {cert}\n")
+            found = self.check()[1]["certificate"]
+            self.assertEqual(found[0], ok)
+            self.assertIn(words, found[1])
+        other = self.directory / "other.pem"
+        write_certificate(other)
+        self.config_file.write_text(f"[DEFAULT]\ncert = {cert}\nkey = {other}\n")
+        self.assertIn("no certificate with its key", self.check()[1]["certificate"][1])
+
+    def test_a_bad_listener(self) -> None:
+        """An endpoint string that is none."""
+        self.configure("listen = carrier-pigeon:6080\n")
+        self.assertFalse(self.check()[1]["listener"][0])
+
+
+class StartTests(CommandTestCase):
+    """A gateway that can't start says why in one line, and exits with a status that is not 0."""
+
+    def start(self, *flags: str) -> tuple[int, str]:
+        command = [
+            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+            *("--nodaemon", "--pidfile=", "vncproxy", "--config-file", str(self.config_file)),
+        ]
+        done = subprocess.run(
+            [*command, *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        self.assertNotIn("Traceback", done.stdout)
+        return done.returncode, done.stdout
+
+    def assert_no_start(self, pattern: str, *flags: str) -> None:
+        status, output = self.start(*flags)
+        self.assertEqual(status, 1)
+        self.assertEqual(len(output.splitlines()), 1, output)
+        self.assertRegex(output, pattern)
+
+    def test_bad_options(self) -> None:
+        """A bad value, an unknown option, a missing file, an unknown flag."""
+        self.configure("connect_timeout = soon\n")
+        self.assert_no_start(r"vncproxy\.conf: \[vncproxy\] connect_timeout: .*soon")
+        self.configure("conect_timeout = 1\n")
+        self.assert_no_start(r"did you mean connect_timeout\?")
+        self.configure("")
+        self.assert_no_start(r"/nowhere\.conf: no such file", "--config-file=/nowhere.conf")
+        self.assert_no_start(r"unrecognized arguments: --lissen", "--lissen")
+
+    def test_bad_listeners(self) -> None:
+        """An endpoint of no kind, and a certificate that is not there."""
+        self.configure("listen = carrier-pigeon:6080\n")
+        self.assert_no_start(r"\[vncproxy\] listen: 'carrier-pigeon:6080' can't be used")
+        self.configure("listen = ssl:6080:privateKey=/nowhere.pem\n")
+        self.assert_no_start(r"\[vncproxy\] listen: .*/nowhere\.pem")
+
+    def test_bad_directories(self) -> None:
+        """A log file and a state directory that can't be written."""
+        self.assert_no_start(r"\[DEFAULT\] log_file: .*/nowhere", "--log-file=/nowhere/log")
+        self.configure("")
+        flag = f"--vncproxy-state_path={self.config_file}/state"
+        self.assert_no_start(r"\[vncproxy\] state_path: can't make", flag)
+
+    def test_a_port_in_use(self) -> None:
+        """The log's last line names the listener and the remedy."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            status, output = self.start(f"--vnc-novncproxy_port={port}")
+        self.assertEqual(status, 1)
+        self.assertRegex(
+            output,
+            rf"can't listen on tcp:{port}:interface=127\.0\.0\.1: Address already in use; stop the "
+            r"other program, or choose another address with \[vnc\] novncproxy_port",
+        )
+
+    def test_a_database_that_is_away(self) -> None:
+        """A gateway starts without its database, which may come back; users are told meanwhile."""
+        port = free_port()
+        self.configure(
+            f"[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n"
+            "[database]\nconnection = mysql+pymysql://nova:hunter2@127.0.0.1:1/nova\n"
+        )
+        from tests.e2e.programs import Program
+
+        program = Program(
+            [
+                *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+                *("-n", "--pidfile=", "vncproxy", f"--config-file={self.config_file}"),
+            ]
+        )
+        self.addCleanup(program.stop)
+        program.wait_for("listening on")
+        import urllib.error
+        import urllib.request
+
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/websockify?token=t", timeout=20)
+        self.assertEqual(caught.exception.code, 503)
+        program.wait_for("refused: 127.0.0.1: store-unavailable")
+        self.assertNotIn("hunter2", program.output)

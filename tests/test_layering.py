@@ -1,0 +1,86 @@
+"""The import rule: every module imports only from the layers below its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+_PACKAGE = Path(__file__).parents[1] / "vncproxy"
+# From the lowest to the highest; within a layer, in the order in which they may import each other.
+_LAYERS = [
+    ["model", "errors", "interfaces"],
+    ["config.endpoints", "config.options", "config.settings", "config.read"],
+    ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.handshake"],
+    ["tokens.schema", "tokens.access_url", "tokens.table", "tokens.sql"],
+    ["tokens.engine", "tokens.issue"],
+    ["splice.producer", "splice.portable", "rfb.negotiator", "target"],
+    ["session", "session_log", "registry"],
+    ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
+    ["web.websocket", "web.upgrade", "web.site"],
+    ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
+    ["logs", "service", "check"],
+    ["tap", "cli"],
+]
+_PURE = {
+    "model",
+    "errors",
+    "rfb.reader",
+    "rfb.messages",
+    "rfb.dialogue",
+    "rfb.handshake",
+    "web.origin",
+    "demo.keys",
+    "demo.pixels",
+    "demo.screen",
+    "tokens.table",
+    "tokens.schema",
+    "tokens.access_url",
+    "tokens.issue",
+}
+
+
+def imports_of(module: str) -> set[str]:
+    """Return what a module imports, wherever in it; our own modules without the package's name."""
+    path = _PACKAGE / (module.replace(".", "/") + ".py")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {
+        name
+        for full in found
+        if full.startswith("vncproxy.")
+        for name in (
+            full.removeprefix("vncproxy."),
+            full.removeprefix("vncproxy.").rpartition(".")[0],
+        )
+    }
+    return ours | {full.partition(".")[0] for full in found}
+
+
+class LayeringTests(SynchronousTestCase):
+    def test_every_module_has_its_place(self) -> None:
+        """The list of layers is complete."""
+        listed = [module for layer in _LAYERS for module in layer]
+        paths = [path.relative_to(_PACKAGE) for path in _PACKAGE.rglob("*.py")]
+        modules = {".".join(path.with_suffix("").parts) for path in paths}
+        self.assertEqual(sorted(listed), sorted(m for m in modules if not m.endswith("__init__")))
+
+    def test_imports_point_downwards(self) -> None:
+        """No module imports one that stands behind it, so there are no circles."""
+        seen: set[str] = set()
+        everything = {module for layer in _LAYERS for module in layer}
+        for layer in _LAYERS:
+            for module in layer:
+                upward = (imports_of(module) & everything) - seen
+                self.assertEqual(upward, set(), f"{module} imports upwards")
+                seen.add(module)
+
+    def test_pure_modules(self) -> None:
+        """Protocol knowledge does not know Twisted."""
+        for module in _PURE:
+            self.assertNotIn("twisted", imports_of(module), module)
