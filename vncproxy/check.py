@@ -44,6 +44,9 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
     from twisted.internet.endpoints import serverFromString
 
     for description in settings.listeners:
+        if description.startswith("systemd:"):
+            yield Finding("listener", True, f"{description}, whose socket only systemd has")
+            continue
         try:
             serverFromString(reactor, description)
         except Exception as error:  # endpoint parsers raise whatever their reader raised

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import SkipTest
 
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 _START_S = 30.0
 _STOP_S = 10.0
 
@@ -44,9 +45,15 @@ class Program:
     Args:
         command: the program and its arguments.
         environment: added to the tests' own.
+        pass_fds: descriptors that it inherits.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
         self._process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -55,6 +62,7 @@ class Program:
             text=True,
             errors="replace",
             env={**os.environ, **(environment or {})},
+            pass_fds=pass_fds,
         )
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -141,7 +149,7 @@ class Gateway:
         )
         self.program = Program(
             [
-                *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+                *TWISTD,
                 *("--nodaemon", "--pidfile=", "vncproxy"),
                 *("--config-file", str(self.config_file), *flags),
             ]
@@ -157,6 +165,12 @@ class Gateway:
     def log(self) -> str:
         """What it has logged so far."""
         return self.program.output
+
+    @property
+    def memory_kb(self) -> int:
+        """Resident memory of the gateway's process, in KiB."""
+        status = Path(f"/proc/{self.program.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command `vncproxy` with this gateway's configuration."""

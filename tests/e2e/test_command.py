@@ -6,12 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.certificates import write_certificate
-from tests.e2e.programs import free_port, novnc_directory
+from tests.e2e.programs import TWISTD, Program, free_port, novnc_directory
 
 
 class CommandTestCase(SynchronousTestCase):
@@ -148,7 +150,7 @@ class StartTests(CommandTestCase):
 
     def start(self, *flags: str) -> tuple[int, str]:
         command = [
-            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+            *TWISTD,
             *("--nodaemon", "--pidfile=", "vncproxy", "--config-file", str(self.config_file)),
         ]
         done = subprocess.run(
@@ -211,19 +213,14 @@ class StartTests(CommandTestCase):
             f"[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n"
             "[database]\nconnection = mysql+pymysql://nova:hunter2@127.0.0.1:1/nova\n"
         )
-        from tests.e2e.programs import Program
-
         program = Program(
             [
-                *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+                *TWISTD,
                 *("-n", "--pidfile=", "vncproxy", f"--config-file={self.config_file}"),
             ]
         )
         self.addCleanup(program.stop)
         program.wait_for("listening on")
-        import urllib.error
-        import urllib.request
-
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/websockify?token=t", timeout=20)
         self.assertEqual(caught.exception.code, 503)
