@@ -8,7 +8,8 @@ NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
 TEST_PROGRAMS := Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
-	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils
+	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
+	/usr/share/novnc/vnc_lite.html:novnc
 
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e check lint format types conf cover dist clean system-packages
@@ -87,7 +88,7 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml setup.py
 
 system-packages:
 	@missing=; for item in $(TEST_PROGRAMS); do \
-		command -v $${item%%:*} >/dev/null || missing="$$missing $${item##*:}"; done; \
+		command -v $${item%%:*} >/dev/null || test -e $${item%%:*} || missing="$$missing $${item##*:}"; done; \
 	test -z "$$missing" && exit 0; \
 	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
 		echo "Installing$$missing..." && apt-get update -qq \

@@ -127,12 +127,22 @@ class Session:
             raise NegotiationTimeout(
                 f"{negotiator.awaited} did not finish the RFB handshake in {timeout_s:g} s"
             ) from error
+        self._log.debug(
+            "{request_id} agreed on {agreement}",
+            request_id=self.facts.request_id,
+            agreement=negotiator.agreement,
+        )
         Splice(browser, server, self.facts).start(*negotiator.rest())
         await Deferred()  # until end() cancels it
 
     async def _negotiate(self, negotiator: Negotiator) -> Leg:
         assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
         server = await self._policy.dialer.dial(self.facts.grant)
+        self._log.debug(
+            "{request_id} reached {target}",
+            request_id=self.facts.request_id,
+            target=self.facts.target,
+        )
         self._watch(server)
         await negotiator.meet(server, ServerHandshake(self._policy.auth_schemes))
         return server

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import SkipTest
 
@@ -21,8 +22,9 @@ _STOP_S = 10.0
 
 
 def require(*programs: str) -> None:
-    """Skip the test where a program is not installed; with CI=true, fail it."""
-    missing = [program for program in programs if shutil.which(program) is None]
+    """Skip the test where a program, or a file, is not installed; with CI=true, fail it."""
+    missing = [p for p in programs if shutil.which(p) is None and not Path(p).is_absolute()]
+    missing += [p for p in programs if Path(p).is_absolute() and not Path(p).exists()]
     if not missing:
         return
     text = f"not installed: {', '.join(missing)}"
@@ -37,6 +39,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Return whether what no event announces becomes true in time."""
+    deadline = time.monotonic() + _START_S
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class Program:
@@ -109,9 +121,13 @@ class Program:
         self._reader.join(_STOP_S)
         return status
 
+    def terminate(self) -> None:
+        """Ask the program to end."""
+        self._process.terminate()
+
     def stop(self) -> int:
         """End the program; return its exit status."""
-        self._process.terminate()
+        self.terminate()
         try:
             status = self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from vncproxy.errors import HandshakeError
 from vncproxy.interfaces import Leg
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
+from vncproxy.rfb.messages import Version
 
 
 class Negotiator:
@@ -42,6 +43,17 @@ class Negotiator:
     def client_served(self) -> bool:
         """Whether the client's handshake is done, so that nothing can be refused in RFB."""
         return self._client.result is not None
+
+    @property
+    def agreement(self) -> str:
+        """What was agreed with both sides, in words for the log."""
+        if self._server is None or self._server.result is None or self._client.result is None:
+            return "nothing"
+        server, client = self._server.result, self._client.result
+        return (
+            f"RFB {_dotted(server.version)} with security {server.security.name.lower()} with the "
+            f"server, RFB {_dotted(client)} with the client"
+        )
 
     def rest(self) -> tuple[bytes, bytes]:
         """Return the bytes behind the handshakes: (for the browser, for the server)."""
@@ -111,3 +123,7 @@ class Negotiator:
             to_server = self._server.data_to_send()
             if to_server:
                 self._server_leg.write(to_server)
+
+
+def _dotted(version: Version) -> str:
+    return "{}.{}".format(*version.value)

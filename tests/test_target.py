@@ -1,0 +1,124 @@
+"""Dialling a console's server: what each way of failing means, and the leg that comes of it."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+)
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.helpers import MemoryLeg, grant_for
+from vncproxy.errors import TargetRefused, TargetTimeout, TargetUnreachable
+from vncproxy.interfaces import Leg
+from vncproxy.model import Ending, Grant, Token
+from vncproxy.target import Dialer, TargetProtocol
+
+
+class _Endpoint:
+    """Connects when the test says so."""
+
+    def __init__(self) -> None:
+        self.connecting: Deferred[TargetProtocol] = Deferred()
+
+    def connect(self, _factory: object) -> Deferred[TargetProtocol]:
+        return self.connecting
+
+
+class _Dialer(Dialer):
+    def __init__(self, clock: IReactorTime) -> None:
+        super().__init__(clock, 10.0)
+        self.endpoint = _Endpoint()
+
+    def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
+        return self.endpoint  # type: ignore[return-value]
+
+
+class DialerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.dialer = _Dialer(self.clock)
+
+    def dial(self) -> Deferred[Leg]:
+        return Deferred.fromCoroutine(self.dialer.dial(grant_for(Token("t"))))
+
+    def test_failures(self) -> None:
+        """Each is an error of ours that names the target."""
+        for failure, error in (
+            (ConnectionRefusedError(), TargetRefused),
+            (DNSLookupError(), TargetUnreachable),
+            (NoRouteError(), TargetUnreachable),
+            (FileNotFoundError(), TargetUnreachable),
+        ):
+            self.dialer.endpoint = _Endpoint()
+            dialing = self.dial()
+            self.dialer.endpoint.connecting.errback(failure)
+            found = self.failureResultOf(dialing, error).value
+            self.assertIn("192.0.2.7:5900", str(found))
+            self.assertNotIn("192.0.2.7", found.words)
+
+    def test_no_answer(self) -> None:
+        """The time-out counts to the second, and gives the attempt up."""
+        dialing = self.dial()
+        self.clock.advance(9.9)
+        self.assertNoResult(dialing)
+        self.clock.advance(0.2)
+        self.failureResultOf(dialing, TargetTimeout)
+
+    def test_given_up(self) -> None:
+        """A dial that is cancelled ends as such."""
+        dialing = self.dial()
+        dialing.cancel()
+        self.failureResultOf(dialing, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class TargetProtocolTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.transport = StringTransport()
+        self.leg = TargetProtocol()
+        self.received: list[bytes] = []
+        self.ends: list[tuple[Ending, str]] = []
+        self.leg.received = self.received.append
+        self.leg.lost = lambda ending, detail: self.ends.append((ending, detail))
+        self.leg.makeConnection(self.transport)
+
+    def test_bytes(self) -> None:
+        """Both ways."""
+        self.leg.dataReceived(b"picture")
+        self.leg.write(b"key")
+        self.assertEqual((self.received, self.transport.value()), ([b"picture"], b"key"))
+
+    def test_ends(self) -> None:
+        """An orderly end and a broken connection are told apart."""
+        self.leg.connectionLost(Failure(ConnectionDone()))
+        self.leg.connectionLost(Failure(ConnectionLost("reset")))
+        self.assertEqual(
+            [ending for ending, _ in self.ends],
+            [
+                Ending.SERVER_CLOSED,
+                Ending.SERVER_LOST,
+            ],
+        )
+        self.assertIn("reset", self.ends[1][1])
+
+    def test_throttle(self) -> None:
+        """The transport pauses and resumes the source, and is let go of before the close."""
+        source = MemoryLeg()
+        self.leg.throttle_by(source)
+        assert self.transport.producer is not None
+        self.transport.producer.pauseProducing()
+        self.assertTrue(source.paused)
+        self.leg.pause()
+        self.leg.close(Ending.CLIENT_CLOSED)
+        self.assertIsNone(self.transport.producer)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.transport.producerState, "producing")
