@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.programs import require
+from tests.e2e.programs import becomes_true, require
 
 _QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -44,6 +44,11 @@ def open_page(width: int = 1100, height: int = 740) -> Iterator[Page]:
 def wait_for_state(page: Page, state: str) -> None:
     """Wait until our console page says that it is in this state."""
     page.wait_for_selector(f"html[data-state={state}]")
+
+
+def wait_until(page: Page, expression: str) -> None:
+    """Wait until this JavaScript is true; Playwright's own way needs eval, which pages forbid."""
+    assert becomes_true(lambda: bool(page.evaluate(expression))), expression
 
 
 def canvas_picture(page: Page) -> Image.Image:

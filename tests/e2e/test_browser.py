@@ -15,12 +15,12 @@ from tests.e2e.chromium import (
     open_page,
     save_screenshot,
     wait_for_state,
+    wait_until,
 )
 from tests.e2e.programs import Gateway, XvncServer, becomes_true, free_port, require
 
 _DISTRIBUTION_NOVNC = "/usr/share/novnc"
-_KEYBOARD_PANEL = """() => document.querySelector("canvas").getContext("2d")
-    .getImageData(60, 360, 400, 120).data.join()"""
+_KEYBOARD_PANEL = (60, 380, 460, 500)  # of the demo console: left, top, right, bottom
 _ALMOST_EQUAL = 3.0  # of 255, on average: noVNC asks for JPEG
 
 
@@ -169,10 +169,11 @@ class StockNoVncTests(SynchronousTestCase):
         url = self.gateway.console_url(server.port).replace("vnc_auto.html", "vnc_lite.html")
         with open_page() as page:
             page.goto(url)
-            page.wait_for_function("document.getElementById('status').innerText.startsWith('Conn')")
-            page.wait_for_function(
+            wait_until(page, "document.getElementById('status').innerText.startsWith('Conn')")
+            wait_until(
+                page,
                 "document.querySelector('canvas')?.getContext('2d')"
-                ".getImageData(9, 9, 1, 1).data[2] > 100"
+                ".getImageData(9, 9, 1, 1).data[2] > 100",
             )
 
     def test_a_refusal_in_words(self) -> None:
@@ -195,16 +196,13 @@ class DemoConsoleTests(SynchronousTestCase):
         with open_page() as page:
             page.goto(url)
             wait_for_state(page, "connected")
-            page.wait_for_function(
-                """() => {
-                    const picture = document.querySelector("canvas").toDataURL();
-                    window.before ??= picture;
-                    return picture !== window.before;
-                }"""
-            )
-            empty = page.evaluate(_KEYBOARD_PANEL)
+            first = canvas_picture(page)
+            self.assertTrue(becomes_true(lambda: canvas_picture(page) != first))
+            empty = canvas_picture(page).crop(_KEYBOARD_PANEL)
             page.keyboard.type("hello")
-            page.wait_for_function(f"(empty) => ({_KEYBOARD_PANEL})() !== empty", arg=empty)
+            self.assertTrue(
+                becomes_true(lambda: canvas_picture(page).crop(_KEYBOARD_PANEL) != empty)
+            )
             save_screenshot(page, "demo.png")
 
 
