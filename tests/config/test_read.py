@@ -40,7 +40,7 @@ class SettingsTests(ReadTestCase):
     def test_the_base_url_follows_the_port(self) -> None:
         """The embedded default's URLs name the port it listens on."""
         settings = self.read("", "--vnc-novncproxy_port", "7000")
-        self.assertEqual(settings.vnc.novncproxy_base_url, "http://127.0.0.1:7000/vnc_auto.html")
+        self.assertEqual(settings.vnc.novncproxy_base_url, "http://127.0.0.1:7000/console")
 
     def test_a_certificate_means_tls(self) -> None:
         """When the file of [DEFAULT] cert exists, the listener speaks TLS."""

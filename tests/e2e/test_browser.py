@@ -166,7 +166,7 @@ class StockNoVncTests(SynchronousTestCase):
         server = XvncServer()
         self.addCleanup(server.stop)
         server.run("xsetroot", "-solid", "#336699")
-        url = self.gateway.console_url(server.port).replace("vnc_auto.html", "vnc_lite.html")
+        url = self.gateway.console_url(server.port).replace("/console", "/vnc_lite.html")
         with open_page() as page:
             page.goto(url)
             wait_until(page, "document.getElementById('status').innerText.startsWith('Conn')")
@@ -178,7 +178,7 @@ class StockNoVncTests(SynchronousTestCase):
 
     def test_a_refusal_in_words(self) -> None:
         """The stock page shows the gateway's reason."""
-        url = self.gateway.console_url(free_port()).replace("vnc_auto.html", "vnc_lite.html")
+        url = self.gateway.console_url(free_port()).replace("/console", "/vnc_lite.html")
         with open_page() as page:
             page.goto(url)
             reason = page.wait_for_event("console", lambda line: "cannot be reached" in line.text)

@@ -47,9 +47,7 @@ class TokenCommandTests(CommandTestCase):
     def test_create_list_revoke(self) -> None:
         """A token's whole life, as a person sees it."""
         url = self.run_command("token", "create", "--host=h.example", "--port=5900").stdout
-        self.assertRegex(
-            url, r"^http://127\.0\.0\.1:6080/vnc_auto\.html\?path=%3Ftoken%3D\S{36}\n$"
-        )
+        self.assertRegex(url, r"^http://127\.0\.0\.1:6080/console\?path=%3Ftoken%3D\S{36}\n$")
         listed = self.run_command("token", "list").stdout
         self.assertRegex(listed, r"^[0-9a-f]{12}  20\S+  novnc  \S{36}  h\.example:5900\n$")
         self.assertNotIn(url.strip()[-36:], listed)

@@ -56,7 +56,7 @@ class InstallTests(SynchronousTestCase):
             ]
         )
         self.addCleanup(gateway.stop)
-        gateway.wait_for(r"http://127\.0\.0\.1:\d+/vnc_auto\.html\?path=%3Ftoken%3D")
+        gateway.wait_for(r"http://127\.0\.0\.1:\d+/console\?path=%3Ftoken%3D")
 
     def test_the_checkout_s_own_installation(self) -> None:
         """`pip install -e .`, as `make` does it, lets twistd find the plugin too."""

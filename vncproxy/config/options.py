@@ -101,7 +101,8 @@ VNC_OPTIONS: list[cfg.Opt] = [
         "novncproxy_base_url",
         default="http://127.0.0.1:6080/vnc_auto.html",
         deprecated_group="DEFAULT",
-        help="URL of the console page, as browsers reach it; tokens are added to it.",
+        help="URL of the console page, as browsers reach it; tokens are added to it. With the "
+        "embedded database the default is the gateway's own page on 127.0.0.1, /console.",
     ),
     cfg.ListOpt(
         "auth_schemes",

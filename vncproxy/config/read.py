@@ -138,11 +138,11 @@ def _files_read(conf: cfg.ConfigOpts) -> list[str]:
 
 
 def _use_embedded_defaults(conf: cfg.ConfigOpts) -> None:
-    """Without a database of nova's the gateway is for this machine, and knows its own URL."""
+    """Without a database of nova's the gateway is for this machine, and knows its own page."""
     conf.set_default("novncproxy_host", _EMBEDDED_HOST, group="vnc")
     scheme = "https" if Path(_value(conf, "DEFAULT", "cert")).is_file() else "http"
     port = _value(conf, "vnc", "novncproxy_port")
-    base_url = f"{scheme}://{_EMBEDDED_HOST}:{port}/vnc_auto.html"
+    base_url = f"{scheme}://{_EMBEDDED_HOST}:{port}/console"
     conf.set_default("novncproxy_base_url", base_url, group="vnc")
 
 
