@@ -21,6 +21,8 @@ from tests.e2e.programs import Gateway, XvncServer, becomes_true, free_port, req
 
 _DISTRIBUTION_NOVNC = "/usr/share/novnc"
 _KEYBOARD_PANEL = (60, 380, 460, 500)  # of the demo console: left, top, right, bottom
+_CLIPBOARD_PANEL = (672, 524, 960, 570)
+_LAST_KEY = (420, 346, 610, 376)
 _ALMOST_EQUAL = 3.0  # of 255, on average: noVNC asks for JPEG
 
 
@@ -186,15 +188,26 @@ class StockNoVncTests(SynchronousTestCase):
 
 
 class DemoConsoleTests(SynchronousTestCase):
-    def test_the_demo_is_alive(self) -> None:
-        """The demo console shows a picture that changes by itself and by what is typed."""
+    def open_demo(self, novnc: str | None = None) -> str:
+        """Start a gateway with the demo console, and return its link."""
         require("chromium")
-        gateway = Gateway(flags=("--vncproxy-demo",))
+        gateway = Gateway(flags=("--vncproxy-demo",), novnc=novnc)
         self.addCleanup(gateway.stop)
         url = gateway.program.wait_for(r"http://\S+token%3D\S+")[0]
-        self.assertNotIn(url, "\n".join(line for line in gateway.log.split("\n") if "#" in line))
+        logged = [line for line in gateway.log.split("\n") if "#" in line]
+        self.assertNotIn(url[-36:], "\n".join(logged))
+        return url
+
+    def wait_for_change(self, page: Page, panel: tuple[int, int, int, int], act: str) -> None:
+        """Do something in the page, and wait until that panel of the demo's picture changes."""
+        before = canvas_picture(page).crop(panel)
+        page.evaluate(act)
+        self.assertTrue(becomes_true(lambda: canvas_picture(page).crop(panel) != before), act)
+
+    def test_the_demo_is_alive(self) -> None:
+        """The demo console shows a picture that changes by itself and by what is typed."""
         with open_page() as page:
-            page.goto(url)
+            page.goto(self.open_demo())
             wait_for_state(page, "connected")
             first = canvas_picture(page)
             self.assertTrue(becomes_true(lambda: canvas_picture(page) != first))
@@ -204,6 +217,63 @@ class DemoConsoleTests(SynchronousTestCase):
                 becomes_true(lambda: canvas_picture(page).crop(_KEYBOARD_PANEL) != empty)
             )
             save_screenshot(page, "demo.png")
+
+    def test_with_the_distribution_s_novnc(self) -> None:
+        """On a machine without npm the link opens our page on the distribution's noVNC."""
+        require(f"{_DISTRIBUTION_NOVNC}/vnc_lite.html")
+        with open_page() as page:
+            page.goto(self.open_demo(_DISTRIBUTION_NOVNC))
+            wait_for_state(page, "connected")
+
+    def test_the_clipboard_both_ways(self) -> None:
+        """Text of the panel reaches the machine, and what is copied there fills the panel."""
+        with open_page() as page:
+            page.goto(self.open_demo())
+            wait_for_state(page, "connected")
+            page.click("#clipboard-button")
+            before = canvas_picture(page).crop(_CLIPBOARD_PANEL)
+            page.fill("#clipboard-text", "to the machine")
+            self.assertTrue(
+                becomes_true(lambda: canvas_picture(page).crop(_CLIPBOARD_PANEL) != before)
+            )
+            page.locator("canvas").focus()
+            page.keyboard.type("from the machine")
+            page.keyboard.press("Control+c")
+            wait_until(
+                page, "document.getElementById('clipboard-text').value === 'from the machine'"
+            )
+
+    def test_special_keys(self) -> None:
+        """Ctrl+Alt+Del, a key of the menu, and text typed as keys arrive."""
+        with open_page() as page:
+            page.goto(self.open_demo())
+            wait_for_state(page, "connected")
+            click = "document.getElementById('{}').click()"
+            self.wait_for_change(page, _LAST_KEY, click.format("ctrl-alt-del"))
+            self.wait_for_change(
+                page, _LAST_KEY, "document.querySelector('#function-keys :nth-child(2)').click()"
+            )
+            page.click("#clipboard-button")
+            page.fill("#clipboard-text", "typed as keys")
+            self.wait_for_change(page, _KEYBOARD_PANEL, click.format("type-text"))
+            save_screenshot(page, "keys.png")
+
+    def test_the_gateway_has_no_novnc(self) -> None:
+        """The page says that noVNC is missing, and where to name it."""
+        with open_page() as page:
+            page.goto(self.open_demo("/usr/share/doc"))
+            wait_for_state(page, "failed")
+            self.assertIn("[DEFAULT] web", page.inner_text("#reason"))
+
+    def test_the_link_is_refused_in_http(self) -> None:
+        """What is refused before the WebSocket exists is asked for, and shown with its id."""
+        with open_page() as page:
+            page.set_extra_http_headers({"X-Forwarded-Proto": "https"})  # not the link's scheme
+            page.goto(self.open_demo())
+            wait_for_state(page, "failed")
+            reason = "This console may not be opened from that web page."
+            self.assertEqual(page.inner_text("#reason"), reason)
+            self.assertRegex(page.inner_text("#hint"), "^req-")
 
 
 def move_to(page: Page, x: int, y: int) -> None:

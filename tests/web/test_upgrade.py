@@ -238,6 +238,12 @@ class VerdictTests(UpgradeTestCase):
         self.assert_refused(connection, 401, "token-invalid")
         self.assertEqual(connection.answer()[1]["cache-control"], "no-store")
 
+    def test_the_page_s_origin(self) -> None:
+        """Our page names its origin, so that the verdict is that of its WebSocket."""
+        headers = {"Host": "gateway:6080", "X-Console-Origin": "http://evil.example"}
+        connection = self.web.request(f"/websockify?token={_TOKEN}", headers)
+        self.assert_refused(connection, 403, "origin-refused")
+
     def test_on_a_page_s_url(self) -> None:
         """Where a page is at the URL, who accepts JSON is told the verdict."""
         headers = {"Host": "gateway:6080", "Accept": "application/json"}

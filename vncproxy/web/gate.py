@@ -29,15 +29,19 @@ class Gate:
         self._origins = origins
         self._console_types = frozenset(console_types)
 
-    async def admit(self, request: Request) -> Grant:
+    async def admit(self, request: Request, page_origin: str | None) -> Grant:
         """Return what the request's token opens.
+
+        Args:
+            request: that asks for a console.
+            page_origin: of the page that made the request; None for a program's.
 
         Raises:
             GatewayError: the request is refused; its class says why.
         """
         token = token_of(request)
         origin = self._origins.check_host(
-            request.getHeader("origin"),
+            page_origin,
             request.getHeader("host"),
             request.getHeader("x-forwarded-proto"),
         )

@@ -99,7 +99,7 @@ class ConsoleUpgrade(DecidingResource):
         refusal: GatewayError | None = None
         try:
             check_handshake(request)
-            facts.grant = await self._gate.admit(request)
+            facts.grant = await self._gate.admit(request, request.getHeader("origin"))
         except GatewayError as error:
             if error.ending in REFUSED_IN_HTTP:
                 self._refuse(request, facts, error)
@@ -117,8 +117,10 @@ class Verdict(DecidingResource):
 
     @override
     async def _decide(self, request: Request, facts: SessionFacts) -> None:
+        # A browser sends no Origin with a plain request to the page's own host; our page names it.
+        origin = request.getHeader("origin") or request.getHeader("x-console-origin")
         try:
-            grant = await self._gate.admit(request)
+            grant = await self._gate.admit(request, origin)
         except GatewayError as error:
             self._refuse(request, facts, error)
             return

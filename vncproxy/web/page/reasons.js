@@ -34,7 +34,7 @@ export function wordsForRefusal(reason) {
 export async function wordsForFailedOpening(url) {
   let answer;
   try {
-    const headers = { Accept: "application/json" };
+    const headers = { Accept: "application/json", "X-Console-Origin": window.location.origin };
     answer = await fetch(url, { headers, cache: "no-store", credentials: "same-origin" });
   } catch {
     return { headline: "The gateway can't be reached", reason: "Check the network.", retry: true };
