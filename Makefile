@@ -9,7 +9,7 @@ NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
 TEST_PROGRAMS := Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
-	/usr/share/novnc/vnc_lite.html:novnc
+	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e check lint format types conf cover dist clean system-packages
