@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import struct
 import subprocess
 
@@ -112,10 +113,22 @@ class ConsoleInChromiumTests(SynchronousTestCase):
                 r"^The machine's console cannot be reached\. Is the machine running\? \(req-",
             )
 
+    def test_the_link_is_refused_in_http(self) -> None:
+        """What is refused before the WebSocket exists is asked for, and shown with its id."""
+        url = self.gateway.console_url(free_port())
+        with sqlite3.connect(self.gateway.directory / "state/vncproxy.sqlite") as database:
+            database.execute("UPDATE console_auth_tokens SET access_url_base = 'https://h/'")
+        with open_page() as page:
+            page.goto(url)
+            wait_for_state(page, "failed")
+            reason = "This console may not be opened from that web page."
+            self.assertEqual(page.inner_text("#reason"), reason)
+            self.assertRegex(page.inner_text("#hint"), "^req-")
+
     def test_the_link_has_no_token(self) -> None:
         """A page without a token says what to do."""
         with open_page() as page:
-            page.goto(f"{self.gateway.url}/vnc_auto.html")
+            page.goto(f"{self.gateway.url}/console")
             wait_for_state(page, "failed")
             self.assertIn("vncproxy token create", page.inner_text("#reason"))
 
@@ -264,16 +277,6 @@ class DemoConsoleTests(SynchronousTestCase):
             page.goto(self.open_demo("/usr/share/doc"))
             wait_for_state(page, "failed")
             self.assertIn("[DEFAULT] web", page.inner_text("#reason"))
-
-    def test_the_link_is_refused_in_http(self) -> None:
-        """What is refused before the WebSocket exists is asked for, and shown with its id."""
-        with open_page() as page:
-            page.set_extra_http_headers({"X-Forwarded-Proto": "https"})  # not the link's scheme
-            page.goto(self.open_demo())
-            wait_for_state(page, "failed")
-            reason = "This console may not be opened from that web page."
-            self.assertEqual(page.inner_text("#reason"), reason)
-            self.assertRegex(page.inner_text("#hint"), "^req-")
 
 
 def move_to(page: Page, x: int, y: int) -> None:

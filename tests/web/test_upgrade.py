@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import txaio
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,7 @@ _GREETING = b"\x82\x0cRFB 003.008\n"  # a WebSocket frame
 class UpgradeTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.web = WebHarness(allowed_origins=("dashboard.example",))
+        self.patch(txaio.config, "loop", self.web.clock)  # Autobahn's timers ask nobody else
         self.web.store.grants[_TOKEN] = grant_for(Token(_TOKEN))
 
     def assert_opened(self, connection: Connection) -> None:
