@@ -72,6 +72,14 @@ def token_id(token_hash: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a VNC server asks the gateway for, so that no browser needs to know it."""
+
+    password: str = field(repr=False)
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What a valid token opens: one row of nova's table ``console_auth_tokens``.
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from vncproxy.errors import HandshakeError
-from vncproxy.rfb.reader import ByteReader, Steps
+from vncproxy.rfb.reader import ByteReader, Steps, TlsDemand
 
 T = TypeVar("T")
 
@@ -22,10 +22,13 @@ class Dialogue(ABC, Generic[T]):
 
     Attributes:
         result: what was agreed, or None while the dialogue goes on.
+        wants_tls: what TLS the connection needs now, or None. The driver starts it, and calls
+            ``tls_started`` when the TLS handshake is done and the peer's identity is proved.
     """
 
     def __init__(self) -> None:
         self.result: T | None = None
+        self.wants_tls: TlsDemand | None = None
         self._reader = ByteReader()
         self._to_send = bytearray()
         self._steps = self._converse()
@@ -47,7 +50,14 @@ class Dialogue(ABC, Generic[T]):
         """
         if len(self._reader) + len(data) > _MOST_HELD_BYTES:
             raise self._fault(f"it sent over {_MOST_HELD_BYTES} bytes during the handshake")
+        if self.wants_tls is not None:
+            raise self._fault("it sent bytes in the clear where TLS begins")
         self._reader.add(data)
+        self._advance()
+
+    def tls_started(self) -> None:
+        """Go on: what is received from here on came through TLS."""
+        self.wants_tls = None
         self._advance()
 
     def data_to_send(self) -> bytes:
@@ -61,11 +71,15 @@ class Dialogue(ABC, Generic[T]):
         return self._reader.rest()
 
     def _advance(self) -> None:
-        if self.result is None:
-            try:
-                next(self._steps)
-            except StopIteration as stop:
-                self.result = stop.value
+        if self.result is not None or self.wants_tls is not None:
+            return
+        try:
+            self.wants_tls = next(self._steps)
+        except StopIteration as stop:
+            self.result = stop.value
+        if self.wants_tls is not None and len(self._reader):
+            # Somebody in between may have put them there, to be taken as the server's.
+            raise self._fault("it sent bytes in the clear where TLS begins")
 
     def _send(self, data: bytes) -> None:
         self._to_send += data

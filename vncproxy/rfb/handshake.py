@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from vncproxy.errors import ClientNotRfb, HandshakeError, NotRfb, SecurityFailed, ServerGone
+from vncproxy.model import Credentials
 from vncproxy.rfb.dialogue import Dialogue
 from vncproxy.rfb.messages import (
     RESULT_FAILED,
@@ -26,28 +27,32 @@ from vncproxy.rfb.messages import (
     version_of,
 )
 from vncproxy.rfb.reader import Steps
+from vncproxy.rfb.security import Applicant, Method, methods_of
 
 _LONGEST_REASON_BYTES = 1024
-_SCHEMES = {"none": Security.NONE}
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a handshake ended in."""
+    """What a handshake with a server ended in."""
 
     version: Version
-    security: Security
+    method: Method
 
 
 class ServerHandshake(Dialogue[Agreement]):
     """Our handshake with a VNC server, whose client we are.
 
     Args:
-        schemes: names of the security types that we accept, the most wanted first.
+        schemes: names of the security that we accept, the most wanted first.
+        credentials: what we can say when we are asked, or None.
     """
 
-    def __init__(self, schemes: Sequence[str]) -> None:
-        self._wanted = [_SCHEMES[name] for name in schemes]
+    def __init__(self, schemes: Sequence[str], credentials: Credentials | None = None) -> None:
+        allowed = methods_of(schemes)
+        self._wanted = [method for method in allowed if method.usable_with(credentials)]
+        self._lacking = [method for method in allowed if method not in self._wanted]
+        self._credentials = credentials
         self._awaits = ""
         super().__init__()
 
@@ -62,10 +67,11 @@ class ServerHandshake(Dialogue[Agreement]):
             security = yield from self._accept_dictated_security()
         else:
             security = yield from self._choose_security()
+        method = yield from self._authenticate(security)
         # Before 3.8 a SecurityResult follows only where there was something to check (§7.1.3).
         if version is Version.V3_8 or security is not Security.NONE:
-            yield from self._read_result(version)
-        return Agreement(version, security)
+            yield from self._read_result(version, method)
+        return Agreement(version, method)
 
     def _agree_on_version(self) -> Steps[Version]:
         self._awaits = "its protocol version"
@@ -81,7 +87,7 @@ class ServerHandshake(Dialogue[Agreement]):
         dictated = yield from read_u32(self._reader)
         if dictated == Security.INVALID:
             raise (yield from self._refused())
-        if dictated not in self._wanted:
+        if dictated not in [int(method.security) for method in self._wanted]:
             raise self._no_common_security(security_name(dictated))
         return Security(dictated)
 
@@ -91,20 +97,32 @@ class ServerHandshake(Dialogue[Agreement]):
         if count == 0:
             raise (yield from self._refused())
         offered = yield from self._reader.exactly(count)
-        for security in self._wanted:
-            if security in offered:
-                self._send(bytes([security]))
-                return security
+        for method in self._wanted:
+            if method.security in offered:
+                self._send(bytes([method.security]))
+                return method.security
         raise self._no_common_security(security_names(offered))
 
-    def _read_result(self, version: Version) -> Steps[None]:
+    def _authenticate(self, security: Security) -> Steps[Method]:
+        self._awaits = "its part of the authentication"
+        us = Applicant(self._reader, self._send, self._credentials)
+        candidates = [method for method in self._wanted if method.security is security]
+        if security is Security.VENCRYPT:
+            method = yield from us.choose_subtype(candidates)
+        else:
+            (method,) = candidates
+        yield from us.authenticate(method)
+        return method
+
+    def _read_result(self, version: Version, method: Method) -> Steps[None]:
         self._awaits = "its security result"
         result = yield from read_u32(self._reader)
         if result == 0:
             return
         if version is Version.V3_8:
             raise (yield from self._refused())
-        raise SecurityFailed(f"the server refused us with the result {result}")
+        what = "our credentials" if method.needs_password else "us"
+        raise SecurityFailed(f"the server refused {what} with the result {result}")
 
     def _refused(self) -> Steps[HandshakeError]:
         self._awaits = "the reason of its refusal"
@@ -112,10 +130,14 @@ class ServerHandshake(Dialogue[Agreement]):
         return SecurityFailed(f"the server refused us: {reason}")
 
     def _no_common_security(self, offered: str) -> HandshakeError:
-        allowed = security_names(bytes(self._wanted))
-        return SecurityFailed(
+        allowed = ", ".join(method.name for method in self._wanted) or "nothing"
+        text = (
             f"the server offers the security types {offered}; [vnc] auth_schemes allows {allowed}"
         )
+        if self._lacking:
+            lacking = ", ".join(method.name for method in self._lacking)
+            text += f", and for {lacking} we have no password or user name for this server"
+        return SecurityFailed(text)
 
     @override
     def _fault(self, text: str) -> HandshakeError:
@@ -157,7 +179,7 @@ class ClientHandshake(Dialogue[Version]):
         self._send(Version.V3_8.message)
         version = yield from self._read_version()
         while not self._accepted and self._refusal is None:
-            yield
+            yield None
         if self._refusal is not None:
             yield from self._refuse_security(version, self._refusal)
         if version is Version.V3_3:
@@ -201,7 +223,7 @@ class ClientHandshake(Dialogue[Version]):
         self.refused = True
         while True:
             self._reader.rest()
-            yield
+            yield None
 
     @override
     def _fault(self, text: str) -> HandshakeError:

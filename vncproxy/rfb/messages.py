@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import re
 import struct
+from collections.abc import Iterable
 
 from vncproxy.rfb.reader import ByteReader, Steps
 
@@ -49,7 +50,7 @@ def version_of(message: bytes) -> Version | None:
     return max((v for v in Version if v.value <= announced), key=lambda v: v.value)
 
 
-# §7.1.2 Security, §8.1 of the registry of security types
+# §7.1.2 Security
 
 
 class Security(enum.IntEnum):
@@ -57,9 +58,13 @@ class Security(enum.IntEnum):
 
     INVALID = 0
     NONE = 1
+    VNC = 2
+    VENCRYPT = 19
 
 
-_OTHER_NAMES = {
+_NAMES = {
+    0: "invalid",
+    1: "none",
     2: "VNC authentication",
     5: "RA2",
     6: "RA2ne",
@@ -77,9 +82,7 @@ _OTHER_NAMES = {
 
 def security_name(number: int) -> str:
     """Return a security type as a person names it, whether known or not."""
-    if number in Security.__members__.values():
-        return f"{Security(number).name.lower()} ({number})"
-    return f"{_OTHER_NAMES.get(number, 'unknown')} ({number})"
+    return f"{_NAMES.get(number, 'unknown')} ({number})"
 
 
 def security_names(numbers: bytes) -> str:
@@ -111,3 +114,38 @@ def read_reason(reader: ByteReader, limit_bytes: int) -> Steps[str]:
     if length > limit_bytes:
         return f"a reason of {length} bytes, which was not read"
     return ascii((yield from reader.exactly(length)).decode("utf-8", "replace"))
+
+
+# VeNCrypt 0.2, whose document is part of the community's RFB specification
+
+VENCRYPT_VERSION = b"\0\2"
+
+
+class Subtype(enum.IntEnum):
+    """The VeNCrypt sub-types that this gateway speaks. Plain (256) is not: it encrypts nothing."""
+
+    TLS_NONE = 257
+    TLS_VNC = 258
+    TLS_PLAIN = 259
+    X509_NONE = 260
+    X509_VNC = 261
+    X509_PLAIN = 262
+
+
+_SUBTYPE_NAMES = {
+    256: "Plain",
+    257: "TLSNone",
+    258: "TLSVnc",
+    259: "TLSPlain",
+    260: "X509None",
+    261: "X509Vnc",
+    262: "X509Plain",
+    263: "X509SASL",
+    264: "TLSSASL",
+}
+
+
+def subtype_names(numbers: Iterable[int]) -> str:
+    """Return a list of VeNCrypt sub-types for the log."""
+    named = [f"{_SUBTYPE_NAMES.get(number, 'unknown')} ({number})" for number in numbers]
+    return ", ".join(named) or "nothing"

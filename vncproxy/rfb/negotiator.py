@@ -51,7 +51,7 @@ class Negotiator:
             return "nothing"
         server, client = self._server.result, self._client.result
         return (
-            f"RFB {_dotted(server.version)} with security {server.security.name.lower()} with the "
+            f"RFB {_dotted(server.version)} with security {server.method.name} with the "
             f"server, RFB {_dotted(client)} with the client"
         )
 

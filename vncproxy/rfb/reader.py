@@ -5,13 +5,23 @@ Pure: no transport, no clock, no log. Bytes in, bytes out; what is held has a li
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Generator
 from typing import TypeVar
 
 T = TypeVar("T")
 
-# A dialogue yields when it needs more bytes, and returns a T when it is done.
-Steps = Generator[None, None, T]
+
+class TlsDemand(enum.Enum):
+    """What a dialogue asks its driver for: TLS on the connection, from here on."""
+
+    X509 = "x509"
+    ANONYMOUS = "anonymous"
+
+
+# A dialogue yields None when it needs more bytes, a demand when it needs TLS, and returns a T when
+# it is done.
+Steps = Generator[TlsDemand | None, None, T]
 
 
 class ByteReader:
@@ -30,7 +40,7 @@ class ByteReader:
     def exactly(self, count: int) -> Steps[bytes]:
         """Return the next ``count`` bytes, yielding until they are here."""
         while len(self._held) < count:
-            yield
+            yield None
         taken = bytes(self._held[:count])
         del self._held[:count]
         return taken
