@@ -76,6 +76,11 @@ class Connection(StringTransport):
         """Note that the connection is dropped."""
         self.disconnected = True
 
+    def unregisterProducer(self) -> None:
+        """Let go of the producer, if there is one: Twisted's real transports ask no more."""
+        self.producer = None
+        self.streaming = None
+
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Take the option."""
 
