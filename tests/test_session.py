@@ -15,7 +15,7 @@ from vncproxy.model import Ending, Grant, SessionFacts, Token
 from vncproxy.registry import Registry
 from vncproxy.rfb.messages import reason_message
 from vncproxy.session import Session, SessionPolicy
-from vncproxy.target import Dialer
+from vncproxy.target import Dialer, Reached
 
 _VERSION = b"RFB 003.008\n"
 
@@ -26,9 +26,9 @@ class FakeDialer:
     def __init__(self) -> None:
         self.dialed: list[Deferred[Leg]] = []
 
-    async def dial(self, grant: Grant) -> Leg:
+    async def dial(self, grant: Grant) -> Reached:
         self.dialed.append(Deferred())
-        return await self.dialed[-1]
+        return Reached(await self.dialed[-1], None, lambda _demand: Deferred())
 
 
 class SessionTestCase(SynchronousTestCase):

@@ -18,9 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import MemoryLeg, grant_for
 from vncproxy.errors import TargetRefused, TargetTimeout, TargetUnreachable
-from vncproxy.interfaces import Leg
 from vncproxy.model import Ending, Grant, Token
-from vncproxy.target import Dialer, TargetProtocol
+from vncproxy.target import Dialer, Reached, TargetProtocol
+from vncproxy.target_tls import TargetTls, TlsFiles
+from vncproxy.targets_file import TargetsFile
 
 
 class _Endpoint:
@@ -35,7 +36,8 @@ class _Endpoint:
 
 class _Dialer(Dialer):
     def __init__(self, clock: IReactorTime) -> None:
-        super().__init__(clock, 10.0)
+        tls = TargetTls(TlsFiles(None, None, None), "off")
+        super().__init__(clock, 10.0, tls, TargetsFile(None))
         self.endpoint = _Endpoint()
 
     def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
@@ -47,7 +49,7 @@ class DialerTests(SynchronousTestCase):
         self.clock = Clock()
         self.dialer = _Dialer(self.clock)
 
-    def dial(self) -> Deferred[Leg]:
+    def dial(self) -> Deferred[Reached]:
         return Deferred.fromCoroutine(self.dialer.dial(grant_for(Token("t"))))
 
     def test_failures(self) -> None:

@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from vncproxy import __version__
 from vncproxy.check import Finding, check
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
-from vncproxy.model import Grant
+from vncproxy.model import Credentials, Grant
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.table import TokenTable
@@ -61,6 +62,10 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     create.add_argument("--port", type=int, default=0, help="TCP port of the console")
     create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
     create.add_argument("--instance", default=_NO_INSTANCE, metavar="UUID", help="for the log")
+    create.add_argument(
+        "--password-file", metavar="FILE", help="file of the console's password; - reads it"
+    )
+    create.add_argument("--username", help="for consoles that ask for one")
     create.add_argument("--type", default="novnc", choices=["novnc"], help="kind of console")
     _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
     revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
@@ -93,12 +98,30 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     if ttl_s <= 0:
         raise ConfigError("--ttl: give a number of seconds above 0")
     issuer = TokenIssuer(_table(settings), time.time, settings.vnc.novncproxy_base_url)
-    issued = issuer.issue(options.type, options.host, options.port, options.instance, ttl_s)
+    credentials = _credentials(options)
+    issued = issuer.issue(
+        options.type, options.host, options.port, options.instance, ttl_s, credentials
+    )
     if options.json:
         _print_json({"url": issued.url, **_shown(issued.grant)})
     else:
         print(issued.url)
     return 0
+
+
+def _credentials(options: argparse.Namespace) -> Credentials | None:
+    if options.password_file is None:
+        if options.username is not None:
+            raise ConfigError("--username: give --password-file too")
+        return None
+    try:
+        if options.password_file == "-":  # noqa: S105  a file's name
+            password = sys.stdin.readline()
+        else:
+            password = Path(options.password_file).read_text()
+    except OSError as error:
+        raise ConfigError(f"--password-file: {options.password_file}: {error.strerror}") from error
+    return Credentials(password.rstrip("\r\n"), options.username)
 
 
 def _list_tokens(settings: Settings, options: argparse.Namespace) -> int:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IPushProducer,
+    ITCPTransport,
+    ITLSTransport,
+)
 
 from vncproxy.model import Ending, Grant, SessionFacts, Token
 
@@ -56,6 +62,13 @@ class Leg(Protocol):
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
     """What Twisted's stream transports, TLS and UNIX ones too, all are."""
+
+
+class ITargetTransport(IStreamTransport, ITLSTransport):
+    """A stream transport that can begin to speak TLS."""
+
+    def getHandle() -> SSL.Connection:  # noqa: N802  Twisted's name
+        """Return the pyOpenSSL connection, once TLS has begun."""
 
 
 class Throttled(Protocol):

@@ -92,6 +92,7 @@ class Grant:
         expires: Unix seconds; from that second on the token is worthless.
         access_url_base: URL the token was issued for, without the token.
         internal_access_path: path of an HTTP CONNECT to make first, or None.
+        credentials: for the console's server, where the token came with them.
     """
 
     token_hash: str
@@ -102,6 +103,7 @@ class Grant:
     expires: int
     access_url_base: str | None = None
     internal_access_path: str | None = None
+    credentials: Credentials | None = None
 
     @property
     def token_id(self) -> str:

@@ -22,6 +22,8 @@ from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
 from vncproxy.session_log import SessionLog
 from vncproxy.target import Dialer
+from vncproxy.target_tls import TargetTls, TlsFiles
+from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
@@ -68,7 +70,7 @@ def _console_site(
     options = settings.vncproxy
     policy = SessionPolicy(
         clock=reactor,
-        dialer=Dialer(reactor, options.connect_timeout),
+        dialer=_dialer(settings, reactor),
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=options.negotiation_timeout,
         observer=SessionLog(),
@@ -83,6 +85,17 @@ def _console_site(
         timeout_s=options.request_timeout,
         clock=reactor,
     )
+
+
+def _dialer(settings: Settings, reactor: Any) -> Dialer:  # noqa: ANN401
+    files = TlsFiles(
+        settings.vnc.vencrypt_ca_certs,
+        settings.vnc.vencrypt_client_cert,
+        settings.vnc.vencrypt_client_key,
+    )
+    tls = TargetTls(files, settings.vncproxy.target_identity)
+    targets = TargetsFile(settings.vncproxy.targets_file)
+    return Dialer(reactor, settings.vncproxy.connect_timeout, tls, targets)
 
 
 def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:

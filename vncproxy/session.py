@@ -137,15 +137,16 @@ class Session:
 
     async def _negotiate(self, negotiator: Negotiator) -> Leg:
         assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
-        server = await self._policy.dialer.dial(self.facts.grant)
+        reached = await self._policy.dialer.dial(self.facts.grant)
         self._log.debug(
             "{request_id} reached {target}",
             request_id=self.facts.request_id,
             target=self.facts.target,
         )
-        self._watch(server)
-        await negotiator.meet(server, ServerHandshake(self._policy.auth_schemes))
-        return server
+        self._watch(reached.leg)
+        handshake = ServerHandshake(self._policy.auth_schemes, reached.credentials)
+        await negotiator.meet(reached.leg, handshake, reached.secure)
+        return reached.leg
 
     async def _say_why(self, browser: Leg, negotiator: Negotiator) -> None:
         """Tell a browser that still waits for its console why there will be none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -17,6 +18,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
+    IHandshakeListener,
     IReactorTime,
     IStreamClientEndpoint,
     ITCPTransport,
@@ -24,20 +26,31 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
+from zope.interface import implementer
 
-from vncproxy.errors import TargetRefused, TargetTimeout, TargetUnreachable
-from vncproxy.interfaces import IStreamTransport, Leg, Throttled
-from vncproxy.model import Ending, Grant
+from vncproxy.errors import SecurityFailed, TargetRefused, TargetTimeout, TargetUnreachable
+from vncproxy.interfaces import ITargetTransport, Leg, Throttled
+from vncproxy.model import Credentials, Ending, Grant
+from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
+from vncproxy.target_tls import TargetTls, TlsClient
+from vncproxy.targets_file import TargetsFile
 
 
+def _nobody_minds(_ending: Ending, _detail: str) -> None:
+    """Take the loss of a connection that has not been given to a session yet."""
+
+
+@implementer(IHandshakeListener)
 class TargetProtocol(Protocol):
     """The TCP or UNIX connection to a console's server: the other leg of a session."""
 
     received: Callable[[bytes], None]
-    lost: Callable[[Ending, str], None]
-    transport: IStreamTransport
+    lost: Callable[[Ending, str], None] = staticmethod(_nobody_minds)
+    transport: ITargetTransport
     _source: Throttled | None = None
+    _tls: TlsClient | None = None
+    _secured: Deferred[None] | None = None
 
     @override
     def connectionMade(self) -> None:
@@ -51,10 +64,35 @@ class TargetProtocol(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._tls is not None and self._secured is not None and not self._secured.called:
+            text = self._tls.failure_text(reason.value)
+            self._secured.errback(SecurityFailed(text))
         if reason.check(ConnectionDone):
             self.lost(Ending.SERVER_CLOSED, "")
         else:
             self.lost(Ending.SERVER_LOST, reason.getErrorMessage())
+
+    def start_tls(self, client: TlsClient) -> Deferred[None]:
+        """Speak TLS from here on; the Deferred fires when the server has proved who it is.
+
+        It fails with ``SecurityFailed``. Nothing that is secret may be written before it fires.
+        """
+        self._tls = client
+        self._secured = Deferred()
+        self.transport.startTLS(client)
+        return self._secured
+
+    def handshakeCompleted(self) -> None:
+        """Check whose certificate it is, before anything is said or believed."""
+        if self._tls is None or self._secured is None or self._secured.called:
+            return
+        try:
+            self._tls.check_identity(self.transport.getHandle())
+        except SecurityFailed as error:
+            self.abort()
+            self._secured.errback(error)
+        else:
+            self._secured.callback(None)
 
     def write(self, data: bytes) -> None:
         """Send bytes to the server."""
@@ -87,26 +125,63 @@ class TargetProtocol(Protocol):
             self.transport.registerProducer(Producer(source), True)
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A console's server that took our connection.
+
+    Attributes:
+        leg: the connection; the caller closes it.
+        credentials: what to say when the server asks who we are, or None.
+        secure: starts TLS on the connection (see ``TargetProtocol.start_tls``).
+    """
+
+    leg: Leg
+    credentials: Credentials | None
+    secure: Callable[[TlsDemand], Deferred[None]]
+
+
 class Dialer:
     """Connects to the servers of consoles.
 
     Args:
         reactor: makes the connections.
         timeout_s: seconds, > 0, for name look-up and connection together.
+        tls: makes TLS connections.
+        targets: what is known of certain servers.
     """
 
-    def __init__(self, reactor: IReactorTime, timeout_s: float) -> None:
+    def __init__(
+        self, reactor: IReactorTime, timeout_s: float, tls: TargetTls, targets: TargetsFile
+    ) -> None:
         self._reactor = reactor
         self._timeout_s = timeout_s
+        self._tls = tls
+        self._targets = targets
 
-    async def dial(self, grant: Grant) -> Leg:
-        """Return the connection to the grant's server; the caller closes it.
+    async def dial(self, grant: Grant) -> Reached:
+        """Return the connection to the grant's server.
 
         Raises:
             TargetRefused: nothing listens there.
             TargetUnreachable: no such host, or no way to it.
             TargetTimeout: no answer in time.
+            SecurityFailed: TLS from the first byte failed, or what is needed for it can't be read.
         """
+        options = self._targets.options_for(grant.target)
+        leg = await self._connect(grant)
+
+        def secure(demand: TlsDemand) -> Deferred[None]:
+            return leg.start_tls(self._tls.client(grant.host, demand))
+
+        try:
+            if options.tls:
+                await secure(TlsDemand.X509)
+        except BaseException:  # a cancelled session's too
+            leg.abort()
+            raise
+        return Reached(leg, grant.credentials or options.credentials, secure)
+
+    async def _connect(self, grant: Grant) -> TargetProtocol:
         where = grant.target
         factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
         factory.noisy = False

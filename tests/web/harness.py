@@ -14,11 +14,10 @@ from twisted.internet.testing import StringTransport
 
 from tests.helpers import RecordingObserver
 from vncproxy.errors import TokenInvalid
-from vncproxy.interfaces import Leg
 from vncproxy.model import Grant, Token
 from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
-from vncproxy.target import Dialer
+from vncproxy.target import Dialer, Reached
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.site import ConsoleSite, page_tree
@@ -60,9 +59,9 @@ class FakeStore:
 class NoDialer:
     """Never gets an answer."""
 
-    async def dial(self, grant: Grant) -> Leg:
+    async def dial(self, grant: Grant) -> Reached:
         """Wait for ever."""
-        never: Deferred[Leg] = Deferred()
+        never: Deferred[Reached] = Deferred()
         return await never
 
 

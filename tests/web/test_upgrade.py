@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import txaio
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -19,7 +21,8 @@ _GREETING = b"\x82\x0cRFB 003.008\n"  # a WebSocket frame
 class UpgradeTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.web = WebHarness(allowed_origins=("dashboard.example",))
-        self.patch(txaio.config, "loop", self.web.clock)  # Autobahn's timers ask nobody else
+        # Autobahn's timers ask nobody else.
+        self.patch(cast(Any, txaio).config, "loop", self.web.clock)
         self.web.store.grants[_TOKEN] = grant_for(Token(_TOKEN))
 
     def assert_opened(self, connection: Connection) -> None:
@@ -185,6 +188,15 @@ class WaitingTests(UpgradeTestCase):
         self.assertEqual(len(self.web.registry), 0)
         self.assertEqual(connection.value(), b"")
         self.assertEqual(self.web.observer.events, [])
+
+    def test_an_early_text_frame(self) -> None:
+        """A text frame is refused with 1003, wherever it comes."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        assert self.web.store.pending is not None
+        connection.send(b"\x81\x81" + bytes(4) + b"x")
+        self.web.store.pending[0].callback(grant_for(Token(_TOKEN)))
+        self.assertIn(b"\x03\xebText frames are not supported", connection.value())
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_one_connection_opens_one_console(self) -> None:
         """A second request on the connection is not parsed while the first waits, nor after it."""

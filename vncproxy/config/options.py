@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from oslo_config import cfg, types
 
+AUTH_SCHEMES = (
+    *("none", "vnc", "vencrypt"),
+    *("x509none", "x509vnc", "x509plain"),
+    *("tlsnone", "tlsvnc", "tlsplain"),
+)
+
 DEFAULT_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "cert",
@@ -106,10 +112,22 @@ VNC_OPTIONS: list[cfg.Opt] = [
     ),
     cfg.ListOpt(
         "auth_schemes",
-        item_type=types.String(choices=["none"]),
+        item_type=types.String(choices=list(AUTH_SCHEMES)),
         default=["none"],
-        help="RFB security types accepted from VNC servers, the most wanted first.",
+        help="RFB security accepted from VNC servers, the most wanted first: none, vnc (a "
+        "password), vencrypt (TLS with certificates: x509none, x509vnc, x509plain, which can be "
+        "named singly), and, only where they are named, tlsnone, tlsvnc, tlsplain, whose "
+        "anonymous TLS can be intercepted.",
     ),
+    cfg.StrOpt(
+        "vencrypt_ca_certs",
+        help="PEM file of the CAs that VNC servers' certificates must come from.",
+    ),
+    cfg.StrOpt(
+        "vencrypt_client_cert",
+        help="PEM file of the certificate shown to VNC servers that ask for one.",
+    ),
+    cfg.StrOpt("vencrypt_client_key", help="PEM file of that certificate's private key."),
 ]
 
 VNCPROXY_OPTIONS: list[cfg.Opt] = [
@@ -136,6 +154,18 @@ VNCPROXY_OPTIONS: list[cfg.Opt] = [
         default=["'self'"],
         help="Sites that may show the console page in a frame (sources of the CSP directive "
         "frame-ancestors), for dashboards: `'self', https://dashboard.example.com`.",
+    ),
+    cfg.StrOpt(
+        "target_identity",
+        choices=["off", "warn", "require"],
+        default="warn",
+        help="Whether a VNC server's certificate must be for the host that was dialled (its name "
+        "or address among the subjectAltNames): off, as in nova; warn in the log; or require.",
+    ),
+    cfg.StrOpt(
+        "targets_file",
+        help="File of what certain VNC servers need: passwords, user names, TLS from the first "
+        "byte. See docs/security.md. Read again when it changes.",
     ),
     cfg.FloatOpt(
         "connect_timeout",
@@ -196,7 +226,10 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
 # Options that are flags of twistd's command too, under the names that nova's commands have.
 FLAGS: dict[str, tuple[str, ...]] = {
     "DEFAULT": ("cert", "key", "ssl_only", "web", "debug", "log_file", "use_json"),
-    "vnc": ("novncproxy_host", "novncproxy_port", "auth_schemes"),
+    "vnc": (
+        *("novncproxy_host", "novncproxy_port", "auth_schemes"),
+        *("vencrypt_ca_certs", "vencrypt_client_cert", "vencrypt_client_key"),
+    ),
     "vncproxy": ("listen", "state_path", "demo"),
 }
 

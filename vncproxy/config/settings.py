@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from vncproxy.config.endpoints import ssl_endpoint, tcp_endpoint
 
@@ -60,6 +61,9 @@ class VncGroup:
     novncproxy_port: int
     novncproxy_base_url: str
     auth_schemes: tuple[str, ...]
+    vencrypt_ca_certs: str | None
+    vencrypt_client_cert: str | None
+    vencrypt_client_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class VncproxyGroup:
     state_path: str | None
     demo: bool
     frame_ancestors: tuple[str, ...]
+    target_identity: Literal["off", "warn", "require"]
+    targets_file: str | None
     connect_timeout: float
     negotiation_timeout: float
     database_timeout: float

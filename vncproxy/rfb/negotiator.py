@@ -10,6 +10,7 @@ from vncproxy.errors import HandshakeError
 from vncproxy.interfaces import Leg
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
 from vncproxy.rfb.messages import Version
+from vncproxy.rfb.reader import TlsDemand
 
 
 class Negotiator:
@@ -26,14 +27,27 @@ class Negotiator:
         self._client = ClientHandshake()
         self._server_leg: Leg | None = None
         self._server: ServerHandshake | None = None
+        self._secure: Callable[[TlsDemand], Deferred[None]] = _no_tls
         self.agreed: Deferred[None] = Deferred()
         self._refusal_sent: Deferred[None] = Deferred()
         browser.received = self._from_browser
         self._flush()
 
-    def meet(self, server_leg: Leg, server: ServerHandshake) -> Deferred[None]:
-        """Begin the server's handshake; the Deferred fires when both sides are through."""
+    def meet(
+        self,
+        server_leg: Leg,
+        server: ServerHandshake,
+        secure: Callable[[TlsDemand], Deferred[None]],
+    ) -> Deferred[None]:
+        """Begin the server's handshake; the Deferred fires when both sides are through.
+
+        Args:
+            server_leg: the server's leg; what it receives comes here until ``agreed`` fires.
+            server: our part of the handshake with it.
+            secure: starts TLS on the leg; its Deferred fires when TLS may be trusted.
+        """
         self._server_leg = server_leg
+        self._secure = secure
         self._server = server
         server_leg.received = self._from_server
         self._flush()
@@ -99,10 +113,26 @@ class Negotiator:
         except HandshakeError as error:
             self._flush()
             self._failed(error)
+        else:
+            self._after_server_spoke(self._server)
+
+    def _after_server_spoke(self, server: ServerHandshake) -> None:
+        self._flush()
+        if server.wants_tls is not None:
+            Deferred.fromCoroutine(self._start_tls(server, server.wants_tls))
             return
-        if self._server.result is not None and not self._client.refused:
+        if server.result is not None and not self._client.refused:
             self._client.accept()
         self._advance()
+
+    async def _start_tls(self, server: ServerHandshake, demand: TlsDemand) -> None:
+        try:
+            await self._secure(demand)
+            server.tls_started()
+        except HandshakeError as error:
+            self._failed(error)
+        else:
+            self._after_server_spoke(server)
 
     def _advance(self) -> None:
         self._flush()
@@ -123,6 +153,10 @@ class Negotiator:
             to_server = self._server.data_to_send()
             if to_server:
                 self._server_leg.write(to_server)
+
+
+def _no_tls(_demand: TlsDemand) -> Deferred[None]:
+    raise AssertionError("meet() comes first")
 
 
 def _dotted(version: Version) -> str:

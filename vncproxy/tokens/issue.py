@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vncproxy.model import Grant, Token
+from vncproxy.model import Credentials, Grant, Token
 from vncproxy.tokens.access_url import access_url
+from vncproxy.tokens.sealed import seal
 from vncproxy.tokens.table import TokenTable
 
 
@@ -38,9 +39,18 @@ class TokenIssuer:
         self._base_url = base_url
 
     def issue(
-        self, console_type: str, host: str, port: int, instance_uuid: str, ttl_s: int
+        self,
+        console_type: str,
+        host: str,
+        port: int,
+        instance_uuid: str,
+        ttl_s: int,
+        credentials: Credentials | None = None,
     ) -> Issued:
-        """Store a token that opens this console for ``ttl_s`` seconds."""
+        """Store a token that opens this console for ``ttl_s`` seconds.
+
+        The credentials, if the console's server asks for some, are kept sealed with the token.
+        """
         token = Token.new()
         grant = Grant(
             token_hash=token.hash,
@@ -51,5 +61,5 @@ class TokenIssuer:
             expires=int(self._now()) + ttl_s,
             access_url_base=self._base_url,
         )
-        self._table.add(grant)
+        self._table.add(grant, seal(credentials, token) if credentials else None)
         return Issued(token, grant)

@@ -1,11 +1,12 @@
 """The table of console tokens: nova's ``console_auth_tokens``, column by column.
 
-Nova's own database already has it; the embedded database is given the same one.
+Nova's own database already has it; the embedded database is given the same one, and beside it a
+table of our own.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Index, Integer, MetaData, String, Table
+from sqlalchemy import Column, DateTime, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -28,4 +29,12 @@ CONSOLE_AUTH_TOKENS = Table(
     Index("console_auth_tokens_instance_uuid_idx", "instance_uuid"),
     Index("console_auth_tokens_host_expires_idx", "host", "expires"),
     Index("console_auth_tokens_token_hash_instance_uuid_idx", "token_hash", "instance_uuid"),
+)
+
+# Ours. A nova database does not have it, unless `vncproxy database create` was run there.
+TOKEN_CREDENTIALS = Table(
+    "vncproxy_token_credentials",
+    METADATA,
+    Column("token_hash", String(255), primary_key=True),
+    Column("sealed", Text, nullable=False),  # see tokens.sealed
 )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
-from vncproxy.model import Grant, Token
+from vncproxy.model import Credentials, Grant, Token
 from vncproxy.tokens.schema import CONSOLE_AUTH_TOKENS as ROWS
 from vncproxy.tokens.schema import METADATA
+from vncproxy.tokens.schema import TOKEN_CREDENTIALS as SEALED
+from vncproxy.tokens.sealed import unseal
 
 _GRANT_COLUMNS = (
     ROWS.c.token_hash,
@@ -39,6 +42,7 @@ class TokenTable:
     def __init__(self, engine: Engine, now: Callable[[], float]) -> None:
         self._engine = engine
         self._now = now
+        self._has_credentials: bool | None = None
 
     def create(self) -> None:
         """Make the table where it is missing."""
@@ -65,21 +69,36 @@ class TokenTable:
         query = select(*_GRANT_COLUMNS).where(ROWS.c.token_hash == token.hash).limit(1)
         with self._transaction() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            raise TokenInvalid(f"token {token.id} is unknown")
-        grant = Grant(*row)
-        if grant.expires <= int(self._now()):
-            raise TokenExpired(f"token {token.id} expired at {grant.expires}")
-        return grant
+            if row is None:
+                raise TokenInvalid(f"token {token.id} is unknown")
+            grant = Grant(*row)
+            if grant.expires <= int(self._now()):
+                raise TokenExpired(f"token {token.id} expired at {grant.expires}")
+            return replace(grant, credentials=self._credentials(connection, token))
 
-    def add(self, grant: Grant) -> None:
-        """Store a new token's row."""
+    def _credentials(self, connection: Connection, token: Token) -> Credentials | None:
+        if not self._keeps_credentials(connection):
+            return None
+        query = select(SEALED.c.sealed).where(SEALED.c.token_hash == token.hash)
+        sealed = connection.execute(query).scalar()
+        return unseal(sealed, token) if sealed else None
+
+    def _keeps_credentials(self, connection: Connection) -> bool:
+        if self._has_credentials is None:
+            self._has_credentials = inspect(connection).has_table(SEALED.name)
+        return self._has_credentials
+
+    def add(self, grant: Grant, sealed_credentials: str | None = None) -> None:
+        """Store a new token's row, and the credentials that came with it (``tokens.sealed``)."""
         created = datetime.datetime.fromtimestamp(int(self._now()), datetime.UTC)
         values = {column.name: getattr(grant, column.name) for column in _GRANT_COLUMNS}
         with self._transaction() as connection:
             connection.execute(
                 insert(ROWS).values(**values, created_at=created.replace(tzinfo=None))
             )
+            if sealed_credentials is not None:
+                sealed = {"token_hash": grant.token_hash, "sealed": sealed_credentials}
+                connection.execute(insert(SEALED).values(**sealed))
 
     def live(self) -> list[Grant]:
         """Return the rows that have not expired, the first to expire first."""
@@ -95,13 +114,20 @@ class TokenTable:
         """Remove the rows whose hash begins so; return how many there were."""
         begins = ROWS.c.token_hash.startswith(token_hash_prefix, autoescape=True)
         with self._transaction() as connection:
-            return connection.execute(delete(ROWS).where(begins)).rowcount
+            return self._delete(connection, begins)
 
     def purge(self) -> int:
         """Remove the rows that have expired; return how many there were."""
         with self._transaction() as connection:
             expired = ROWS.c.expires <= int(self._now())
-            return connection.execute(delete(ROWS).where(expired)).rowcount
+            return self._delete(connection, expired)
+
+    def _delete(self, connection: Connection, condition: ColumnElement[bool]) -> int:
+        count = connection.execute(delete(ROWS).where(condition)).rowcount
+        if self._keeps_credentials(connection):
+            orphaned = SEALED.c.token_hash.not_in(select(ROWS.c.token_hash))
+            connection.execute(delete(SEALED).where(orphaned))
+        return count
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -49,9 +49,8 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     @override
     def onMessageBegin(self, isBinary: bool) -> None:
-        if isBinary:
-            super().onMessageBegin(isBinary)
-        else:  # refuse it at its first frame, not when it is complete
+        super().onMessageBegin(isBinary)
+        if not isBinary:  # refuse it at its first frame, not when it is complete
             self._fail_connection(CLOSE_UNSUPPORTED_DATA, "Text frames are not supported")
 
     @override

@@ -1,0 +1,99 @@
+"""What the gateway has to know of certain VNC servers: their passwords, and whether they speak TLS.
+
+The file has a section for each server, or pattern of servers; the first that fits counts:
+
+    [10.0.0.5:5901]
+    password = secret
+
+    [*.lab.example:*]
+    username = console
+    password = other
+    tls = yes
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from vncproxy.errors import SecurityFailed
+from vncproxy.model import Credentials
+
+_OPTIONS = frozenset({"username", "password", "tls"})
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """What the file says of one server.
+
+    Attributes:
+        credentials: what to say when it asks who we are, or None.
+        tls: whether it speaks TLS from the first byte.
+    """
+
+    credentials: Credentials | None = None
+    tls: bool = False
+
+
+class TargetsFile:
+    """The file, read when it is first needed, and again when it has changed.
+
+    Args:
+        path: of the file; None for no file, which says nothing of any server.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._read_at: object = None
+        self._sections: list[tuple[str, TargetOptions]] = []
+
+    def options_for(self, target: str) -> TargetOptions:
+        """Return what the file says of a server, by its ``host:port``.
+
+        Raises:
+            SecurityFailed: the file can't be read or understood; no server is dialled on a guess.
+        """
+        if self._path is None:
+            return TargetOptions()
+        self._read_again_if_changed(self._path)
+        for pattern, options in self._sections:
+            if fnmatchcase(target, pattern):
+                return options
+        return TargetOptions()
+
+    def _read_again_if_changed(self, path: str) -> None:
+        try:
+            status = os.stat(path)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp != self._read_at:
+                self._sections, self._read_at = _read(path), stamp
+        except OSError as error:
+            raise SecurityFailed(f"[vncproxy] targets_file: {path}: {error.strerror}") from error
+        except (configparser.Error, ValueError) as error:
+            # The error's own text would repeat the line, and with it a password.
+            line = (
+                getattr(error, "lineno", None)
+                or next(iter(getattr(error, "errors", [])), ("?",))[0]
+            )
+            where = f", line {line}" if isinstance(error, configparser.Error) else f": {error}"
+            raise SecurityFailed(f"[vncproxy] targets_file: {path} is malformed{where}") from None
+
+
+def _read(path: str) -> list[tuple[str, TargetOptions]]:
+    parser = configparser.RawConfigParser(default_section="")
+    with open(path, encoding="utf-8") as file:
+        parser.read_file(file)
+    return [(name, _options(name, parser[name])) for name in parser.sections()]
+
+
+def _options(name: str, section: configparser.SectionProxy) -> TargetOptions:
+    unknown = set(section) - _OPTIONS
+    if unknown:
+        raise ValueError(f"[{name}] has an option that does not exist: {min(unknown)}")
+    password = section.get("password")
+    credentials = None
+    if password is not None:
+        credentials = Credentials(password, section.get("username"))
+    return TargetOptions(credentials, section.getboolean("tls", fallback=False))
