@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import service_identity.pyopenssl
 from OpenSSL import SSL, crypto
@@ -104,7 +104,7 @@ class TargetTls:
     def _load(self, ca_certs: str) -> SSL.Context:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_verify(SSL.VERIFY_PEER, _note_fault)
+        context.set_verify(SSL.VERIFY_PEER)
         try:
             context.load_verify_locations(ca_certs)
             if self._files.client_cert and self._files.client_key:
@@ -140,16 +140,25 @@ class TlsClient:
     def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """Return the connection for Twisted to do the handshake on."""
         connection = SSL.Connection(self._context, None)
-        connection.set_app_data(self)
+        connection.set_verify(self._context.get_verify_mode(), self._note_fault)
         if not _is_address(self._host):
             connection.set_tlsext_host_name(self._host.encode("idna"))
         return connection
 
-    def note_fault(self, certificate: crypto.X509, number: int) -> None:
-        """Keep why the server's certificate was refused."""
-        subject = certificate.get_subject().CN or "without a name"
-        fault = _FAULTS.get(number, f"is not accepted (OpenSSL's verification error {number})")
-        self._fault = f"the certificate {subject!r} {fault}"
+    def _note_fault(
+        self,
+        _connection: SSL.Connection,
+        certificate: crypto.X509,
+        number: int,
+        _depth: int,
+        accepted: int,
+    ) -> bool:
+        """Keep why OpenSSL refuses the server's certificate."""
+        if not accepted:
+            subject = certificate.get_subject().CN or "without a name"
+            fault = _FAULTS.get(number, f"is not accepted (OpenSSL's verification error {number})")
+            self._fault = f"the certificate {subject!r} {fault}"
+        return bool(accepted)
 
     def failure_text(self, error: BaseException | None) -> str:
         """Return what the operator should know of a TLS handshake that failed."""
@@ -183,15 +192,6 @@ def _anonymous_context() -> SSL.Context:
     context.set_max_proto_version(SSL.TLS1_2_VERSION)  # later versions have no anonymous suites
     context.set_cipher_list(b"aNULL:@SECLEVEL=0")
     return context
-
-
-def _note_fault(
-    connection: SSL.Connection, certificate: crypto.X509, number: int, _depth: int, ok: int
-) -> bool:
-    client: Any = connection.get_app_data()
-    if not ok:
-        client.note_fault(certificate, number)
-    return bool(ok)
 
 
 def openssl_text(error: BaseException | None) -> str:

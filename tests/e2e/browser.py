@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -78,6 +79,39 @@ class ScriptedBrowser:
         assert self.read(4) == b"\x00\x00\x00\x00"
         self.write(b"\x01")
         return self.read(28)
+
+    def first_picture(self, version: bytes = b"003.008") -> tuple[int, int, bytes]:
+        """Open a real console; return its width and height, and its pixels of four bytes."""
+        assert self.read(12) == b"RFB 003.008\n"
+        self.write(b"RFB " + version + b"\n")
+        if version == b"003.003":
+            assert self.read(4) == b"\0\0\0\1"
+        else:
+            assert self.read(2) == b"\x01\x01"
+            self.write(b"\x01")
+            assert version == b"003.007" or self.read(4) == bytes(4)
+        self.write(b"\x01")
+        width, height, name_length = struct.unpack("!HH16xI", self.read(24))
+        self.read(name_length)
+        little_endian = struct.pack("!BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
+        self.write(bytes(4) + little_endian + b"\x02\0\0\x01" + bytes(4))
+        self.write(struct.pack("!BBHHHH", 3, 0, 0, 0, width, height))
+        return width, height, self._read_pixels(width, height)
+
+    def _read_pixels(self, width: int, height: int) -> bytes:
+        """Put raw updates together until the whole picture is there."""
+        picture, missing = bytearray(4 * width * height), width * height
+        while missing > 0:
+            kind, rectangles = struct.unpack("!BxH", self.read(4))
+            assert kind == 0, f"a message of type {kind}"
+            for _ in range(rectangles):
+                x, y, w, h, encoding = struct.unpack("!HHHHi", self.read(12))
+                assert encoding == 0
+                for row in range(y, y + h):
+                    start = 4 * (row * width + x)
+                    picture[start : start + 4 * w] = self.read(4 * w)
+                missing -= w * h
+        return bytes(picture)
 
     def write_version(self) -> None:
         """Exchange the protocol versions."""
