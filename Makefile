@@ -12,7 +12,7 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat Xt
 	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check lint format types conf cover dist clean system-packages
+.PHONY: help run test check fuzz lint format types conf cover dist clean system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ cover: $(VENV)/dev.stamp .cache/novnc.stamp ## run the tests, and show the lines
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/coverage run -m twisted.trial tests
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB handshakes
+	$(BIN)/python -m tests.rfb.fuzz
 
 dist: $(VENV)/dev.stamp ## build the wheel and the source archive
 	$(BIN)/python -m build

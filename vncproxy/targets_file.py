@@ -71,14 +71,18 @@ class TargetsFile:
                 self._sections, self._read_at = _read(path), stamp
         except OSError as error:
             raise SecurityFailed(f"[vncproxy] targets_file: {path}: {error.strerror}") from error
-        except (configparser.Error, ValueError) as error:
-            # The error's own text would repeat the line, and with it a password.
-            line = (
-                getattr(error, "lineno", None)
-                or next(iter(getattr(error, "errors", [])), ("?",))[0]
-            )
-            where = f", line {line}" if isinstance(error, configparser.Error) else f": {error}"
-            raise SecurityFailed(f"[vncproxy] targets_file: {path} is malformed{where}") from None
+        except configparser.Error as error:
+            # "from None": the error's own text would repeat the line, and with it a password.
+            where = f"{path}, line {_line(error)}"
+            raise SecurityFailed(f"[vncproxy] targets_file: {where} is malformed") from None
+        except ValueError as error:
+            raise SecurityFailed(f"[vncproxy] targets_file: {path}: {error}") from None
+
+
+def _line(error: configparser.Error) -> object:
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        return error.errors[0][0]
+    return getattr(error, "lineno", "?")
 
 
 def _read(path: str) -> list[tuple[str, TargetOptions]]:
@@ -89,11 +93,14 @@ def _read(path: str) -> list[tuple[str, TargetOptions]]:
 
 
 def _options(name: str, section: configparser.SectionProxy) -> TargetOptions:
-    unknown = set(section) - _OPTIONS
-    if unknown:
-        raise ValueError(f"[{name}] has an option that does not exist: {min(unknown)}")
+    if not _OPTIONS.issuperset(section):
+        raise ValueError(f"[{name}] has an option that is none of {', '.join(sorted(_OPTIONS))}")
     password = section.get("password")
     credentials = None
     if password is not None:
         credentials = Credentials(password, section.get("username"))
-    return TargetOptions(credentials, section.getboolean("tls", fallback=False))
+    try:
+        tls = section.getboolean("tls", fallback=False)
+    except ValueError:
+        raise ValueError(f"[{name}] tls is neither yes nor no") from None
+    return TargetOptions(credentials, tls)

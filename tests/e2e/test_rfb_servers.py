@@ -367,4 +367,4 @@ class OtherServerTests(ServerTestCase):
         )
         self.assert_picture(gateway, url)
         targets.write_text(f"[127.0.0.1:*]\n{_PASSWORD}\n")
-        self.assert_refused(gateway, url, "targets.conf is malformed, line 2")
+        self.assert_refused(gateway, url, "targets.conf, line 2 is malformed")

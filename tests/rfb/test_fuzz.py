@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.rfb import fuzz
+from tests.rfb.servers import CREDENTIALS, SCHEMES
 from vncproxy.errors import HandshakeError
 from vncproxy.rfb.dialogue import Dialogue
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
 
-_EXAMPLES = int(os.environ.get("VNCPROXY_FUZZ_EXAMPLES", "300"))
-_VALID = (
-    b"RFB 003.008\n\x01\x01\0\0\0\0",
-    b"RFB 003.007\n\x02\x02\x01",
-    b"RFB 003.003\n\0\0\0\x01",
-    b"RFB 003.008\n\0\0\0\0\x04full",
-)
-
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[bytes]:
-    """Return valid beginnings with a few bytes changed, or anything, cut anywhere."""
-    wire = bytearray(draw(st.sampled_from(_VALID) | st.binary(max_size=80)))
-    for _ in range(draw(st.integers(0, 3))):
-        if wire:
-            wire[draw(st.integers(0, len(wire) - 1))] = draw(st.integers(0, 255))
-    wire += draw(st.binary(max_size=20))
+    """Return valid beginnings with something behind, or anything, cut anywhere."""
+    wire = draw(st.sampled_from(fuzz.servers_wires()) | st.binary(max_size=80))
+    wire = wire[: draw(st.integers(0, len(wire)))] + draw(st.binary(max_size=20))
     cuts = sorted(draw(st.lists(st.integers(0, len(wire)), max_size=5)))
-    edges = [0, *cuts, len(wire)]
-    return [bytes(wire[a:b]) for a, b in pairwise(edges)]
+    return [wire[a:b] for a, b in pairwise([0, *cuts, len(wire)])]
 
 
 def feed(dialogue: Dialogue[object], pieces: list[bytes]) -> None:
@@ -46,13 +35,13 @@ def feed(dialogue: Dialogue[object], pieces: list[bytes]) -> None:
 
 
 class FuzzTests(SynchronousTestCase):
-    @settings(max_examples=_EXAMPLES, deadline=None)
-    @given(conversations())
-    def test_server_handshake(self, pieces: list[bytes]) -> None:
+    @settings(max_examples=300, deadline=None)
+    @given(conversations(), st.lists(st.sampled_from(SCHEMES), min_size=1))
+    def test_server_handshake(self, pieces: list[bytes], schemes: list[str]) -> None:
         """A VNC server may send anything."""
-        feed(ServerHandshake(["none"]), pieces)  # type: ignore[arg-type]
+        feed(ServerHandshake(schemes, CREDENTIALS), pieces)  # type: ignore[arg-type]
 
-    @settings(max_examples=_EXAMPLES, deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(conversations(), st.sampled_from(["wait", "accept", "refuse"]))
     def test_client_handshake(self, pieces: list[bytes], decision: str) -> None:
         """A client may send anything, whatever the gateway decides."""
@@ -62,3 +51,7 @@ class FuzzTests(SynchronousTestCase):
         elif decision == "refuse":
             handshake.refuse("no")
         feed(handshake, pieces)  # type: ignore[arg-type]
+
+    def test_a_short_run_of_make_fuzz(self) -> None:
+        """Twenty thousand mutated conversations, the same at every run."""
+        fuzz.run(20_000, seed=1)
