@@ -80,9 +80,9 @@ class TargetsFile:
 
 
 def _line(error: configparser.Error) -> object:
-    if isinstance(error, configparser.ParsingError) and error.errors:
-        return error.errors[0][0]
-    return getattr(error, "lineno", "?")
+    # A ParsingError has a list of (line number, line); the others have a number.
+    errors = getattr(error, "errors", None)
+    return errors[0][0] if errors else getattr(error, "lineno", "?")
 
 
 def _read(path: str) -> list[tuple[str, TargetOptions]]:
