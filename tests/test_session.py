@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -28,7 +29,7 @@ class FakeDialer:
 
     async def dial(self, grant: Grant) -> Reached:
         self.dialed.append(Deferred())
-        return Reached(await self.dialed[-1], None, lambda _demand: Deferred())
+        return Reached(await self.dialed[-1], b"", None, lambda _demand: Deferred())
 
 
 class SessionTestCase(SynchronousTestCase):
@@ -144,6 +145,45 @@ class OpeningTests(SessionTestCase):
         self.lose(self.browser)
         self.successResultOf(done)
         self.assertEqual(self.observer.events, ["refused token-expired"])
+
+
+class VersionMatrixTests(SessionTestCase):
+    """Clients of each version with servers of each version."""
+
+    def run_pair(self, server: bytes, client: bytes, server_says: bytes) -> bytes:
+        """Return what the client hears of such a pair."""
+        self.setUp()
+        self.start()
+        self.connect()
+        self.browser.received(b"RFB " + client + b"\n")
+        self.server.received(b"RFB " + server + b"\n" + server_says)
+        if client != b"003.003":
+            self.browser.received(b"\1")
+        self.assertEqual(self.server.written[:12], b"RFB " + server + b"\n")
+        return self.browser.written
+
+    def test_let_in(self) -> None:
+        """The SecurityResult is there exactly where the client's version has one."""
+        servers = {b"003.003": b"\0\0\0\1", b"003.007": b"\1\1", b"003.008": b"\1\1" + bytes(4)}
+        heard = {b"003.003": b"\0\0\0\1", b"003.007": b"\1\1", b"003.008": b"\1\1" + bytes(4)}
+        for (server, says), (client, hears) in product(servers.items(), heard.items()):
+            self.assertEqual(self.run_pair(server, client, says), _VERSION + hears)
+
+    def test_turned_away(self) -> None:
+        """The reason is there in every version, in the form that the client's version has."""
+        reason = reason_message("secret host")
+        servers = {
+            b"003.003": bytes(4) + reason,
+            b"003.007": b"\0" + reason,
+            b"003.008": b"\1\1" + b"\0\0\0\1" + reason,
+        }
+        misfit = "The gateway and the machine's console could not agree on how to connect. (req-1)"
+        heard = {b"003.003": bytes(4), b"003.007": b"\0", b"003.008": b"\0"}
+        for (server, says), (client, hears) in product(servers.items(), heard.items()):
+            answer = self.run_pair(server, client, says)
+            self.assertEqual(answer, _VERSION + hears + reason_message(misfit))
+            self.assertEqual(self.session.facts.ending, Ending.TARGET_SECURITY)
+            self.assertIn("secret host", self.session.facts.detail)
 
 
 class EndingTests(SessionTestCase):

@@ -150,9 +150,15 @@ class TargetTimeout(GatewayError):
 
 
 class HandshakeError(GatewayError):
-    """An RFB handshake failed. The only error that the pure parts of ``rfb`` raise."""
+    """A handshake failed. The only error that dialogues raise (``rfb.dialogue``)."""
 
     ending = Ending.TARGET_NOT_RFB
+
+
+class ConnectRefused(HandshakeError):
+    """The hypervisor did not connect us to the console behind ``internal_access_path``."""
+
+    ending = Ending.TARGET_REFUSED
 
 
 class NotRfb(HandshakeError):

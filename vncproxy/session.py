@@ -145,7 +145,10 @@ class Session:
         )
         self._watch(reached.leg)
         handshake = ServerHandshake(self._policy.auth_schemes, reached.credentials)
-        await negotiator.meet(reached.leg, handshake, reached.secure)
+        agreed = negotiator.meet(reached.leg, handshake, reached.secure)
+        if reached.early:
+            reached.leg.received(reached.early)
+        await agreed
         return reached.leg
 
     async def _say_why(self, browser: Leg, negotiator: Negotiator) -> None:
@@ -176,7 +179,7 @@ class Session:
 
     def _lost(self, leg: Leg, ending: Ending, detail: str) -> None:
         self._gone[leg].callback(None)
-        error = self._negotiator.leg_lost(leg) if self._negotiator else None
+        error = self._negotiator.leg_lost(leg, detail) if self._negotiator else None
         if error is not None:
             self.fail(error)
         else:

@@ -28,12 +28,20 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from vncproxy.errors import SecurityFailed, TargetRefused, TargetTimeout, TargetUnreachable
+from vncproxy.connect import ConnectRequest
+from vncproxy.errors import (
+    ConnectRefused,
+    HandshakeError,
+    SecurityFailed,
+    TargetRefused,
+    TargetTimeout,
+    TargetUnreachable,
+)
 from vncproxy.interfaces import ITargetTransport, Leg, Throttled
 from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
-from vncproxy.target_tls import TargetTls, TlsClient
+from vncproxy.target_tls import TargetTls, TlsClient, openssl_text
 from vncproxy.targets_file import TargetsFile
 
 
@@ -70,7 +78,7 @@ class TargetProtocol(Protocol):
         if reason.check(ConnectionDone):
             self.lost(Ending.SERVER_CLOSED, "")
         else:
-            self.lost(Ending.SERVER_LOST, reason.getErrorMessage())
+            self.lost(Ending.SERVER_LOST, openssl_text(reason.value) or reason.getErrorMessage())
 
     def start_tls(self, client: TlsClient) -> Deferred[None]:
         """Speak TLS from here on; the Deferred fires when the server has proved who it is.
@@ -131,11 +139,13 @@ class Reached:
 
     Attributes:
         leg: the connection; the caller closes it.
+        early: bytes of its stream that came with the answer to a CONNECT.
         credentials: what to say when the server asks who we are, or None.
         secure: starts TLS on the connection (see ``TargetProtocol.start_tls``).
     """
 
     leg: Leg
+    early: bytes
     credentials: Credentials | None
     secure: Callable[[TlsDemand], Deferred[None]]
 
@@ -165,6 +175,7 @@ class Dialer:
             TargetRefused: nothing listens there.
             TargetUnreachable: no such host, or no way to it.
             TargetTimeout: no answer in time.
+            ConnectRefused: the CONNECT that the grant asks for failed.
             SecurityFailed: TLS from the first byte failed, or what is needed for it can't be read.
         """
         options = self._targets.options_for(grant.target)
@@ -173,13 +184,16 @@ class Dialer:
         def secure(demand: TlsDemand) -> Deferred[None]:
             return leg.start_tls(self._tls.client(grant.host, demand))
 
+        early = b""
         try:
+            if grant.internal_access_path:
+                early = await _connect_through(leg, grant.internal_access_path)
             if options.tls:
                 await secure(TlsDemand.X509)
         except BaseException:  # a cancelled session's too
             leg.abort()
             raise
-        return Reached(leg, grant.credentials or options.credentials, secure)
+        return Reached(leg, early, grant.credentials or options.credentials, secure)
 
     async def _connect(self, grant: Grant) -> TargetProtocol:
         where = grant.target
@@ -208,3 +222,26 @@ class Dialer:
 
 def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:
     raise TimeoutError(timeout_s)
+
+
+def _connect_through(leg: TargetProtocol, path: str) -> Deferred[bytes]:
+    """Make the hypervisor connect us to a console; return what came behind its answer."""
+    request = ConnectRequest(path)
+    connected: Deferred[bytes] = Deferred()
+
+    def received(data: bytes) -> None:
+        try:
+            request.receive(data)
+        except HandshakeError as error:
+            connected.errback(error)
+        else:
+            if request.result is not None:
+                connected.callback(request.rest())
+
+    def lost(_ending: Ending, detail: str) -> None:
+        if not connected.called:
+            connected.errback(ConnectRefused(f"no answer to CONNECT: {detail or 'closed'}"))
+
+    leg.received, leg.lost = received, lost
+    leg.write(request.data_to_send())
+    return connected

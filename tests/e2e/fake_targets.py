@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -123,3 +125,36 @@ def wants_password(connection: socket.socket) -> None:
     read_exactly(connection, 12)
     connection.sendall(b"\x01\x02")
     silent(connection)
+
+
+def behind_connect(connection: socket.socket) -> None:
+    """Want an HTTP CONNECT first; the answer and the RFB greeting come in one segment."""
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        request += connection.recv(1)
+    if request != b"CONNECT /console/7 HTTP/1.1\r\n\r\n":
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+        return
+    connection.sendall(b"HTTP/1.1 200 OK\r\nVia: hypervisor\r\n\r\nRFB 003.008\n")
+    assert read_exactly(connection, 12) == b"RFB 003.008\n"
+    connection.sendall(b"\x01\x01")
+    read_exactly(connection, 1)
+    connection.sendall(bytes(4))
+    read_exactly(connection, 1)
+    connection.sendall(SERVER_INIT)
+    silent(connection)
+
+
+def vencrypt(context: ssl.SSLContext, connection: socket.socket) -> None:
+    """Offer VeNCrypt with X509None, and begin TLS with this context."""
+    connection.sendall(b"RFB 003.008\n")
+    read_exactly(connection, 12)
+    connection.sendall(b"\x01\x13")
+    read_exactly(connection, 1)
+    connection.sendall(b"\0\2")
+    read_exactly(connection, 2)
+    connection.sendall(b"\0\x01\0\0\x01\x04")
+    read_exactly(connection, 4)
+    connection.sendall(b"\x01")
+    with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+        silent(secure)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+import ssl
+from functools import cache, partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e import fake_targets
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.certificates import Issued, issue
+from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import (
     Gateway,
     Program,
@@ -237,6 +240,26 @@ class CertificateTests(ServerTestCase):
             self.assert_picture(gateway, self.console(gateway, server.port))
             self.assertEqual(words in gateway.log, warned)
 
+    def test_a_tls_alert(self) -> None:
+        """A server that demands our certificate, and gets none, says so within TLS."""
+        certificate, key = self.server_certificate()
+        gateway = self.gateway("vencrypt", client_certificate=False)
+        for version, words in (
+            (ssl.TLSVersion.TLSv1_2, "TLS with the server failed: .*alert"),
+            (ssl.TLSVersion.TLSv1_3, "its security result: .*certificate required"),
+        ):
+            context = ssl.create_default_context(
+                ssl.Purpose.CLIENT_AUTH, cafile=self.path("ca-cert.pem")
+            )
+            context.load_cert_chain(certificate, key)
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.maximum_version = version
+            target = FakeTarget(partial(fake_targets.vencrypt, context))
+            self.addCleanup(target.stop)
+            with ScriptedBrowser(gateway.console_url(target.port)) as browser:
+                self.assertIn("(req-", browser.read_refusal())
+            gateway.program.wait_for(f"ended after .*{words}")
+
     def test_a_certificate_that_changes(self) -> None:
         """The CA's file is read again when it changes, without a restart."""
         certificate, key = self.server_certificate()
@@ -298,6 +321,7 @@ class QemuTests(ServerTestCase):
         gateway = self.gateway("vencrypt", client_certificate=False)
         with ScriptedBrowser(self.console(gateway, server.port)) as browser:
             self.assertIn("(req-", browser.read_refusal())
+        gateway.program.wait_for("target-closed .*before the server sent its security result")
 
     def test_x509_without_client_certificate(self) -> None:
         """TLS, where the gateway need not say who it is."""

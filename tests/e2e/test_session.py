@@ -109,6 +109,27 @@ class OpenConsoleTests(GatewayTestCase):
             self.assertEqual(browser.open_console(), fake_targets.SERVER_INIT)
         self.assert_ended("client-closed", url)
 
+    def set_access_path(self, path: str) -> None:
+        """Give all tokens the path of a hypervisor that wants a CONNECT."""
+        with sqlite3.connect(self.gateway.directory / "state/vncproxy.sqlite") as database:
+            database.execute("UPDATE console_auth_tokens SET internal_access_path = ?", (path,))
+
+    def test_internal_access_path(self) -> None:
+        """A CONNECT comes first where the token's row says so; what is behind its answer stays."""
+        url = self.console(fake_targets.behind_connect)
+        self.set_access_path("/console/7")
+        with ScriptedBrowser(url) as browser:
+            self.assertEqual(browser.open_console(), fake_targets.SERVER_INIT)
+        self.assert_ended("client-closed", url)
+
+    def test_a_wrong_internal_access_path(self) -> None:
+        """The hypervisor's answer is the operator's to read."""
+        url = self.console(fake_targets.behind_connect)
+        self.set_access_path("/console/8")
+        with ScriptedBrowser(url) as browser:
+            self.assertTrue(browser.read_refusal().startswith(_NOT_READY))
+        self.assertIn("404 Not Found", self.assert_ended("target-refused", url))
+
     def test_a_client_that_vanishes(self) -> None:
         """A client whose TCP connection ends without a Close is said to be lost."""
         url = self.console(fake_targets.echo)

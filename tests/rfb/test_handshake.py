@@ -129,7 +129,7 @@ class ServerHandshakeTests(SynchronousTestCase):
             handshake.receive(sent)
             error = handshake.lost()
             self.assertIsInstance(error, ServerGone)
-            self.assertTrue(str(error).endswith(f"before it sent {awaited}"), str(error))
+            self.assertTrue(str(error).endswith(f"before the server sent {awaited}"), str(error))
 
     def test_a_flood(self) -> None:
         """What a server sends before the client is let in has a limit."""

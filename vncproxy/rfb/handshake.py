@@ -56,9 +56,10 @@ class ServerHandshake(Dialogue[Agreement]):
         self._awaits = ""
         super().__init__()
 
-    def lost(self) -> HandshakeError:
-        """Return the error for a server that closes the connection now."""
-        return ServerGone(f"the server closed the connection before it sent {self._awaits}")
+    def lost(self, detail: str = "") -> HandshakeError:
+        """Return the error for a server whose connection ends now, with what is known of why."""
+        because = f": {detail}" if detail else ""
+        return ServerGone(f"the connection closed before the server sent {self._awaits}{because}")
 
     @override
     def _converse(self) -> Steps[Agreement]:

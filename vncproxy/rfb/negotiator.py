@@ -83,13 +83,13 @@ class Negotiator:
         self._advance()
         return self._refusal_sent
 
-    def leg_lost(self, leg: Leg) -> HandshakeError | None:
+    def leg_lost(self, leg: Leg, detail: str) -> HandshakeError | None:
         """Return the error that a leg's loss means in the handshake; None if it has its own."""
         if leg is self._browser:
             self._stop_refusing()
         if leg is not self._server_leg or self._server is None or self._server.result is not None:
             return None
-        return self._server.lost()
+        return self._server.lost(detail)
 
     @property
     def awaited(self) -> str:
