@@ -268,6 +268,14 @@ class RegistryTests(SessionTestCase):
         self.lose(self.browser)
         self.successResultOf(stopping)
 
+    def test_a_session_that_comes_too_late(self) -> None:
+        """A connection that was open before the stop gets no console any more."""
+        self.successResultOf(self.registry.stopService())
+        self.begin()
+        self.assertEqual(
+            self.observer.facts and self.observer.facts.ending, Ending.GATEWAY_STOPPING
+        )
+
     def test_stop_does_not_wait_for_ever(self) -> None:
         """A browser that does not answer the close is dropped."""
         self.begin()

@@ -13,6 +13,10 @@ from OpenSSL import SSL, crypto
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
+from vncproxy.rfb.reader import TlsDemand
+from vncproxy.rfb.security import methods_of
+from vncproxy.service import target_tls_of
+from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.table import TokenTable
 
@@ -34,6 +38,7 @@ def check(settings: Settings) -> list[Finding]:
         Finding("configuration", True, "read"),
         *_listeners(settings),
         _certificate(settings),
+        _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
         _novnc(settings.web_root),
     ]
@@ -80,6 +85,15 @@ def _certificate_state(cert: str, key: str) -> str:
     if left < datetime.timedelta():
         raise ConfigError(f"{cert} expired on {ends:%Y-%m-%d}; renew it")
     return f"{cert} is good until {ends:%Y-%m-%d}" + (", soon over: renew it" * (left < _SOON))
+
+
+def _towards_servers(settings: Settings) -> str:
+    """Load what TLS with VNC servers needs, where a scheme needs it, and the file of targets."""
+    methods = methods_of(settings.vnc.auth_schemes)
+    if any(method.subtype and method.tls is TlsDemand.X509 for method in methods):
+        target_tls_of(settings).client("localhost", TlsDemand.X509)
+    TargetsFile(settings.vncproxy.targets_file).options_for("")
+    return "security " + ", ".join(method.name for method in methods)
 
 
 def _database(settings: Settings) -> str:

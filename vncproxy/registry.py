@@ -29,6 +29,7 @@ class Registry(Service):
         self._clock = clock
         self._stop_timeout_s = stop_timeout_s
         self._sessions: set[Session] = set()
+        self._stopping = False
         self._empty: Deferred[None] | None = None
 
     def __len__(self) -> int:
@@ -43,6 +44,8 @@ class Registry(Service):
         ended = session.start(browser)
         ended.addErrback(lambda failure: self._log.failure("a session broke", failure))
         ended.addCallback(lambda _: self._forget(session))
+        if self._stopping:  # its connection was open before the listeners closed
+            session.end(Ending.GATEWAY_STOPPING)
 
     def _forget(self, session: Session) -> None:
         self._sessions.discard(session)
@@ -54,6 +57,7 @@ class Registry(Service):
     def stopService(self) -> Deferred[None]:
         """End every session; the Deferred fires when all are gone, or the time is over."""
         super().stopService()
+        self._stopping = True
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

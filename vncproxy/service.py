@@ -70,7 +70,12 @@ def _console_site(
     options = settings.vncproxy
     policy = SessionPolicy(
         clock=reactor,
-        dialer=_dialer(settings, reactor),
+        dialer=Dialer(
+            reactor,
+            options.connect_timeout,
+            target_tls_of(settings),
+            TargetsFile(options.targets_file),
+        ),
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=options.negotiation_timeout,
         observer=SessionLog(),
@@ -87,15 +92,14 @@ def _console_site(
     )
 
 
-def _dialer(settings: Settings, reactor: Any) -> Dialer:  # noqa: ANN401
+def target_tls_of(settings: Settings) -> TargetTls:
+    """Return what makes the TLS connections to VNC servers."""
     files = TlsFiles(
         settings.vnc.vencrypt_ca_certs,
         settings.vnc.vencrypt_client_cert,
         settings.vnc.vencrypt_client_key,
     )
-    tls = TargetTls(files, settings.vncproxy.target_identity)
-    targets = TargetsFile(settings.vncproxy.targets_file)
-    return Dialer(reactor, settings.vncproxy.connect_timeout, tls, targets)
+    return TargetTls(files, settings.vncproxy.target_identity)
 
 
 def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:

@@ -115,7 +115,7 @@ class Session:
             self.fail(error)
         except Exception:  # whatever it is, this session alone must end of it
             self._log.failure("{request_id} met a fault", request_id=self.facts.request_id)
-            self.end(Ending.INTERNAL)
+        self.end(Ending.INTERNAL, "see the traceback above")  # unless it has another cause
 
     async def _open(self, browser: Leg, negotiator: Negotiator) -> None:
         handshake = Deferred.fromCoroutine(self._negotiate(negotiator))

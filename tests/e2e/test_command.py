@@ -106,7 +106,7 @@ class CheckCommandTests(CommandTestCase):
         self.assertEqual(status, 0)
         self.assertTrue(all(ok for ok, _ in findings.values()))
         lines = self.run_command("check").stdout.splitlines()
-        self.assertEqual(len(lines), 5)
+        self.assertEqual(len(lines), 6)
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
     def test_no_novnc(self) -> None:
@@ -136,6 +136,21 @@ class CheckCommandTests(CommandTestCase):
         write_certificate(other)
         self.config_file.write_text(f"[DEFAULT]\ncert = {cert}\nkey = {other}\n")
         self.assertIn("no certificate with its key", self.check()[1]["certificate"][1])
+
+    def test_what_vnc_servers_need(self) -> None:
+        """The CA's file, where TLS is accepted; and the file of targets."""
+        self.configure("targets_file = /nowhere/targets.conf\n")
+        ok, text = self.check()[1]["VNC servers"]
+        self.assertEqual((ok, "/nowhere/targets.conf: No such file" in text), (False, True))
+        self.configure("[vnc]\nauth_schemes = vencrypt\n")
+        ok, text = self.check()[1]["VNC servers"]
+        self.assertEqual((ok, "set [vnc] vencrypt_ca_certs" in text), (False, True))
+        ca = self.directory / "ca.pem"
+        write_certificate(ca)
+        self.configure(f"[vnc]\nauth_schemes = vencrypt\nvencrypt_ca_certs = {ca}\n")
+        self.assertEqual(
+            self.check()[1]["VNC servers"], (True, "security x509none, x509vnc, x509plain")
+        )
 
     def test_a_bad_listener(self) -> None:
         """An endpoint string that is none."""
