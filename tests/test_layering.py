@@ -19,7 +19,7 @@ _LAYERS = [
     ["connect", "target_tls", "targets_file", "target"],
     ["session", "session_log", "registry"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
-    ["web.websocket", "web.upgrade", "web.site"],
+    ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
     ["logs", "service", "check"],
     ["tap", "cli"],

@@ -81,7 +81,7 @@ def _console_site(
         observer=SessionLog(),
     )
     gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
-    websockets = BrowserFactory(options.max_message_size)
+    websockets = BrowserFactory(options.max_message_size, options.heartbeat_interval, reactor)
     return ConsoleSite(
         pages=page_tree(settings.web_root, options.frame_ancestors),
         upgrade=ConsoleUpgrade(gate, policy, registry, websockets),

@@ -112,7 +112,9 @@ class WebHarness:
         gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"])
         self.site = ConsoleSite(
             pages=page_tree(novnc, ["'self'"]),
-            upgrade=ConsoleUpgrade(gate, policy, self.registry, BrowserFactory(1 << 20)),
+            upgrade=ConsoleUpgrade(
+                gate, policy, self.registry, BrowserFactory(1 << 20, 25, self.clock)
+            ),
             verdict=Verdict(gate, policy),
             frame_ancestors=["'self'"],
             timeout_s=30,

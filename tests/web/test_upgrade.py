@@ -13,6 +13,7 @@ from tests.helpers import grant_for
 from tests.web.harness import HANDSHAKE, Connection, WebHarness, json_of, request_bytes
 from vncproxy.errors import StoreUnavailable
 from vncproxy.model import Token
+from vncproxy.web.websocket import BrowserFactory
 
 _TOKEN = "7f0c0ab0-57a6-4bb0-9c6f-2d6b9a0b8a11"
 _GREETING = b"\x82\x0cRFB 003.008\n"  # a WebSocket frame
@@ -233,6 +234,23 @@ class WaitingTests(UpgradeTestCase):
         self.web.clock.advance(14)
         self.web.clock.advance(100)
         self.assertFalse(connection.disconnected)
+
+
+class HeartbeatTests(UpgradeTestCase):
+    def test_pings_go_out(self) -> None:
+        """After each interval, as WebSocket pings; a browser that answers none is dropped."""
+        websocket = BrowserFactory(1 << 20, 3, self.web.clock)
+        self.web.site._upgrade._websockets = websocket  # type: ignore[attr-defined]
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        connection.clear()
+        self.web.clock.advance(3)
+        self.assertEqual(connection.value(), b"\x89\0")
+        connection.send(b"\x8a\x80" + bytes(4))  # a pong
+        for _ in range(2):
+            self.web.clock.advance(3)
+        self.assertFalse(connection.disconnected)
+        self.web.clock.advance(3)
+        self.assertTrue(connection.disconnected)
 
 
 class VerdictTests(UpgradeTestCase):

@@ -193,6 +193,13 @@ VNCPROXY_OPTIONS: list[cfg.Opt] = [
         help="Seconds that a browser may take to send a request, or to send the next one.",
     ),
     cfg.FloatOpt(
+        "heartbeat_interval",
+        default=25.0,
+        min=0,
+        help="Seconds between two pings to a browser, so that nothing in between takes an idle "
+        "console for a dead one; a browser that is silent for two of them is given up. 0: none.",
+    ),
+    cfg.FloatOpt(
         "stop_timeout",
         default=3.0,
         min=0,

@@ -80,6 +80,7 @@ class VncproxyGroup:
     negotiation_timeout: float
     database_timeout: float
     request_timeout: float
+    heartbeat_interval: float
     stop_timeout: float
     max_message_size: int
     token_purge_interval: int | None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -13,6 +14,7 @@ from vncproxy.errors import ANSWERS, CLOSE_INTERNAL_ERROR, CLOSE_UNSUPPORTED_DAT
 from vncproxy.interfaces import IStreamTransport, Throttled
 from vncproxy.model import Ending
 from vncproxy.splice.producer import Producer
+from vncproxy.web.heartbeat import Heartbeat
 
 _CLOSE_HANDSHAKE_S = 10
 _LONGEST_REASON = 123  # bytes; RFC 6455 §5.5
@@ -23,15 +25,21 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     Args:
         opened: called with the leg when the handshake is done.
+        clock: runs the heartbeat.
+        heartbeat_s: seconds between two pings; 0 for none.
     """
 
     _log = Logger()
     transport: IStreamTransport
 
-    def __init__(self, opened: Callable[[BrowserLeg], None]) -> None:
+    def __init__(
+        self, opened: Callable[[BrowserLeg], None], clock: IReactorTime, heartbeat_s: float
+    ) -> None:
         super().__init__()
         self._opened = opened
         self._leg: BrowserLeg | None = None
+        self._silence = ""
+        self.heartbeat = Heartbeat(clock, heartbeat_s, self.sendPing, self._give_up)
 
     @override
     def onConnect(self, request: ConnectionRequest) -> str | None:
@@ -41,11 +49,21 @@ class BrowserProtocol(WebSocketServerProtocol):
     @override
     def onOpen(self) -> None:
         self._leg = BrowserLeg(self)
+        self.heartbeat.start()
         try:
             self._opened(self._leg)
         except Exception:  # Autobahn would lose it, and leave the socket open
             self._log.failure("a session could not be started")
             self.close_with(CLOSE_INTERNAL_ERROR, "")
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self.heartbeat.heard()
+        super().dataReceived(data)
+
+    def _give_up(self, silent_s: float) -> None:
+        self._silence = f"it answered no ping for {silent_s:g} s"
+        self.transport.abortConnection()
 
     @override
     def onMessageBegin(self, isBinary: bool) -> None:
@@ -63,6 +81,7 @@ class BrowserProtocol(WebSocketServerProtocol):
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
     ) -> None:
         """Send a Close frame: every way in which Autobahn closes passes here."""
+        self.heartbeat.stop()
         if self._leg is not None:
             # With a producer registered the transport would wait for it for ever.
             self._leg.let_go_of_source()
@@ -70,6 +89,7 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     @override
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.heartbeat.stop()
         leg, self._leg = self._leg, None
         if leg is not None:
             leg.lost(*self._ending(wasClean, code, reason))
@@ -79,7 +99,8 @@ class BrowserProtocol(WebSocketServerProtocol):
             return Ending.CLIENT_PROTOCOL, f"{self.localCloseCode} {self.localCloseReason}"
         if was_clean:
             return Ending.CLIENT_CLOSED, f"close code {code}" if code else ""
-        return Ending.CLIENT_LOST, "the connection ended without a WebSocket close"
+        how = self._silence or "the connection ended without a WebSocket close"
+        return Ending.CLIENT_LOST, how
 
     def close_with(self, code: int, reason: str) -> None:
         """Start the closing handshake.
@@ -119,10 +140,12 @@ class BrowserLeg:
 
     def pause(self) -> None:
         """Stop reading from the browser."""
+        self._protocol.heartbeat.deaf(True)
         self._protocol.transport.pauseProducing()
 
     def resume(self) -> None:
         """Read from the browser again."""
+        self._protocol.heartbeat.deaf(False)
         self._protocol.transport.resumeProducing()
 
     def throttle_by(self, source: Throttled | None) -> None:
@@ -146,10 +169,14 @@ class BrowserFactory(WebSocketServerFactory):
 
     Args:
         max_message_size: bytes of the largest message, and frame, taken from a client.
+        heartbeat_s: seconds between two pings; 0 for none.
+        clock: runs the heartbeats.
     """
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, heartbeat_s: float, clock: IReactorTime) -> None:
         super().__init__(server="vncproxy")
+        self._heartbeat_s = heartbeat_s
+        self._clock = clock
         self.setProtocolOptions(
             versions=[8, 13],
             webStatus=False,
@@ -160,7 +187,7 @@ class BrowserFactory(WebSocketServerFactory):
             closeHandshakeTimeout=_CLOSE_HANDSHAKE_S,
             openHandshakeTimeout=0,  # the handshake is already here, whole and checked
             perMessageCompressionAccept=lambda _offers: None,  # RFB is compressed already
-            autoPingInterval=0,
+            autoPingInterval=0,  # ours is in web.heartbeat
             tcpNoDelay=True,
             serveFlashSocketPolicy=False,
             allowedOrigins=["*"],  # decided in web.origin
@@ -169,6 +196,6 @@ class BrowserFactory(WebSocketServerFactory):
 
     def protocol_for(self, opened: Callable[[BrowserLeg], None]) -> BrowserProtocol:
         """Return a protocol, not connected, that calls ``opened`` once it is open."""
-        protocol = BrowserProtocol(opened)
+        protocol = BrowserProtocol(opened, self._clock, self._heartbeat_s)
         protocol.factory = self
         return protocol
