@@ -145,6 +145,8 @@ class Gateway:
     Args:
         options: lines of ``[vncproxy]``.
         novnc: noVNC's directory, if not the usual one.
+        database: ``[database] connection``, if not the embedded one.
+        cert: PEM file of a certificate and its key; None for no TLS.
         flags: more of twistd's command line.
     """
 
@@ -153,14 +155,18 @@ class Gateway:
         options: dict[str, object] | None = None,
         flags: tuple[str, ...] = (),
         novnc: str | None = None,
+        database: str | None = None,
+        cert: Path | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.port = free_port()
         self.config_file = self.directory / "vncproxy.conf"
         lines = {"state_path": self.directory / "state", **(options or {})}
         self.config_file.write_text(
-            f"[DEFAULT]\nweb = {novnc or novnc_directory()}\n"
-            f"[vnc]\nnovncproxy_port = {self.port}\n[vncproxy]\n"
+            f"[DEFAULT]\nweb = {novnc or novnc_directory()}\ncert = {cert or 'none'}\n"
+            f"[vnc]\nnovncproxy_port = {self.port}\n"
+            + (self._not_embedded(database) if database else "")
+            + "[vncproxy]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
         )
         self.program = Program(
@@ -171,6 +177,13 @@ class Gateway:
             ]
         )
         self.program.wait_for(r"listening on ")
+
+    def _not_embedded(self, database: str) -> str:
+        """Return what the embedded database would have made the default."""
+        return (
+            f"novncproxy_host = 127.0.0.1\nnovncproxy_base_url = {self.url}/console\n"
+            f"[database]\nconnection = {database}\n"
+        )
 
     @property
     def url(self) -> str:

@@ -11,6 +11,7 @@ from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Page
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e.certificates import write_certificate
 from tests.e2e.chromium import (
     canvas_picture,
     open_page,
@@ -155,6 +156,18 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             wait_for_state(page, "reconnecting")
             self.assertEqual(page.inner_text("#headline"), "The gateway is being restarted")
             self.assertRegex(page.inner_text("#hint"), r"Trying again in \d+ s")
+
+    def test_tls(self) -> None:
+        """Over HTTPS the page's WebSocket is one of TLS too, and the clipboard is the browser's."""
+        cert = self.gateway.directory / "cert.pem"
+        write_certificate(cert)
+        gateway = Gateway(cert=cert)
+        self.addCleanup(gateway.stop)
+        with open_page() as page:
+            page.goto(gateway.console_url(self.screen().port))
+            wait_for_state(page, "connected")
+            self.assertTrue(page.evaluate("window.isSecureContext"))
+            save_screenshot(page, "tls.png")
 
     def test_a_phone(self) -> None:
         """The toolbar fits a phone's width."""

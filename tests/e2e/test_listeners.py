@@ -87,7 +87,7 @@ class ListenerTests(SynchronousTestCase):
         """Nova's `cert` makes the usual listener speak TLS."""
         cert = Path(self.mktemp()).absolute()
         write_certificate(cert)
-        gateway = Gateway(flags=(f"--cert={cert}", "--ssl_only"))
+        gateway = Gateway(flags=("--ssl_only",), cert=cert)
         self.addCleanup(gateway.stop)
         context = ssl.create_default_context(cafile=str(cert))
         with (
