@@ -189,11 +189,3 @@ class ClientNotRfb(HandshakeError):
     """The client's bytes are no RFB handshake, or chose a security type we did not offer."""
 
     ending = Ending.CLIENT_NOT_RFB
-
-
-class SessionEnded(GatewayError):
-    """The session was told to end while it was still being set up."""
-
-    def __init__(self, ending: Ending) -> None:
-        self.ending = ending
-        super().__init__(ending.value)

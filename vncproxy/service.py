@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService, TimerService
@@ -34,6 +35,7 @@ from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
 from vncproxy.web.websocket import BrowserFactory
 
 _CONSOLE_TYPES = ("novnc",)
+_log = Logger()
 
 
 def build(settings: Settings, reactor: Any) -> Service:  # noqa: ANN401  all of its interfaces
@@ -49,6 +51,7 @@ def build(settings: Settings, reactor: Any) -> Service:  # noqa: ANN401  all of 
     registry = Registry(reactor, settings.vncproxy.stop_timeout)
     site = _console_site(settings, reactor, store, registry)
 
+    _say_where_novnc_is(settings.web_root)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(DatabaseThreads(threads, table, create_tables=settings.embedded))
     if settings.purge_interval_s:
@@ -92,6 +95,16 @@ def _console_site(
     )
 
 
+def _say_where_novnc_is(root: Path | None) -> None:
+    if root is not None and (root / "core/rfb.js").is_file():
+        _log.info("noVNC is served from {root}", root=root)
+    else:
+        _log.warn(
+            "no noVNC in {root}, so no page can show a console; name its directory in [DEFAULT] web",
+            root=root or "/usr/share/novnc",
+        )
+
+
 def target_tls_of(settings: Settings) -> TargetTls:
     """Return what makes the TLS connections to VNC servers."""
     files = TlsFiles(
@@ -103,15 +116,13 @@ def target_tls_of(settings: Settings) -> TargetTls:
 
 
 def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
-    log = Logger(namespace="vncproxy.tokens")
-
     async def purge() -> None:
         try:
             count = await store.purge()
         except Exception as error:  # the next turn may do better
-            log.warn("expired tokens could not be purged: {error}", error=error)
+            _log.warn("expired tokens could not be purged: {error}", error=error)
         else:
-            log.debug("{count} expired tokens purged", count=count)
+            _log.debug("{count} expired tokens purged", count=count)
 
     return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge()))
 

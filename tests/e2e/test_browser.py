@@ -217,10 +217,10 @@ class DemoConsoleTests(SynchronousTestCase):
     def open_demo(self, novnc: str | None = None) -> str:
         """Start a gateway with the demo console, and return its link."""
         require("chromium")
-        gateway = Gateway(flags=("--vncproxy-demo",), novnc=novnc)
-        self.addCleanup(gateway.stop)
-        url = gateway.program.wait_for(r"http://\S+token%3D\S+")[0]
-        logged = [line for line in gateway.log.split("\n") if "#" in line]
+        self.gateway = Gateway(flags=("--vncproxy-demo",), novnc=novnc)
+        self.addCleanup(self.gateway.stop)
+        url = self.gateway.program.wait_for(r"http://\S+token%3D\S+")[0]
+        logged = [line for line in self.gateway.log.split("\n") if "#" in line]
         self.assertNotIn(url[-36:], "\n".join(logged))
         return url
 
@@ -290,6 +290,7 @@ class DemoConsoleTests(SynchronousTestCase):
             page.goto(self.open_demo("/usr/share/doc"))
             wait_for_state(page, "failed")
             self.assertIn("[DEFAULT] web", page.inner_text("#reason"))
+        self.assertIn("no noVNC in /usr/share/doc", self.gateway.log)
 
 
 def move_to(page: Page, x: int, y: int) -> None:
