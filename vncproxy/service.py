@@ -100,7 +100,7 @@ def _say_where_novnc_is(root: Path | None) -> None:
         _log.info("noVNC is served from {root}", root=root)
     else:
         _log.warn(
-            "no noVNC in {root}, so no page can show a console; name its directory in [DEFAULT] web",
+            "no noVNC in {root}, so no console can be shown; name its directory in [DEFAULT] web",
             root=root or "/usr/share/novnc",
         )
 
