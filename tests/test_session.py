@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import cast
 
@@ -26,10 +27,15 @@ class FakeDialer:
 
     def __init__(self) -> None:
         self.dialed: list[Deferred[Leg]] = []
+        self.securing: list[Deferred[None]] = []
 
     async def dial(self, grant: Grant) -> Reached:
         self.dialed.append(Deferred())
-        return Reached(await self.dialed[-1], b"", None, lambda _demand: Deferred())
+        return Reached(await self.dialed[-1], b"", None, self.secure)
+
+    def secure(self, _demand: object) -> Deferred[None]:
+        self.securing.append(Deferred())
+        return self.securing[-1]
 
 
 class SessionTestCase(SynchronousTestCase):
@@ -112,6 +118,28 @@ class OpeningTests(SessionTestCase):
         self.successResultOf(done)
         self.assertEqual(self.observer.events, ["started", "ended client-lost"])
         self.assertTrue(self.dialer.dialed[0].called)
+
+    def test_a_client_that_chooses_too_early_and_wrong(self) -> None:
+        """A wrong security type that came before the server was ready ends it as the client's."""
+        self.start()
+        self.browser.received(_VERSION + b"\2")
+        self.connect()
+        self.server.received(_VERSION + b"\1\1" + bytes(4))
+        self.assertEqual(self.browser.closed_with, Ending.CLIENT_NOT_RFB)
+        self.assertEqual(self.server.closed_with, Ending.CLIENT_NOT_RFB)
+        self.assertIn(b"Only the security type 1", self.browser.written)
+
+    def test_a_fault_of_ours_while_tls_starts(self) -> None:
+        """An unforeseen error there ends the session too."""
+        self.policy = replace(self.policy, auth_schemes=["x509none"])
+        self.start()
+        self.connect()
+        self.browser.received(_VERSION)
+        self.server.received(_VERSION + b"\1\x13" + b"\0\2" + b"\0")
+        self.server.received(b"\1\0\0\1\4" + b"\1")
+        self.dialer.securing[0].errback(ZeroDivisionError())
+        self.assertEqual(self.browser.closed_with, Ending.INTERNAL)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_the_negotiation_takes_too_long(self) -> None:
         """The time-out counts from the start, and closes both sides."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
-from vncproxy.errors import HandshakeError
+from vncproxy.errors import ClientNotRfb, GatewayError, HandshakeError
 from vncproxy.interfaces import Leg
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
 from vncproxy.rfb.messages import Version
@@ -21,13 +22,16 @@ class Negotiator:
         failed: called when a handshake fails, from whichever side.
     """
 
-    def __init__(self, browser: Leg, failed: Callable[[HandshakeError], None]) -> None:
+    _log = Logger()
+
+    def __init__(self, browser: Leg, failed: Callable[[GatewayError], None]) -> None:
         self._browser = browser
         self._failed = failed
         self._client = ClientHandshake()
         self._server_leg: Leg | None = None
         self._server: ServerHandshake | None = None
         self._secure: Callable[[TlsDemand], Deferred[None]] = _no_tls
+        self._securing: Deferred[None] | None = None
         self.agreed: Deferred[None] = Deferred()
         self._refusal_sent: Deferred[None] = Deferred()
         browser.received = self._from_browser
@@ -79,8 +83,7 @@ class Negotiator:
 
         The Deferred fires when that is on its way, or the browser has gone.
         """
-        self._client.refuse(reason)
-        self._advance()
+        self._step(lambda: self._client.refuse(reason))
         return self._refusal_sent
 
     def leg_lost(self, leg: Leg, detail: str) -> HandshakeError | None:
@@ -97,49 +100,47 @@ class Negotiator:
         return "the client" if self._server and self._server.result else "the console's server"
 
     def _from_browser(self, data: bytes) -> None:
-        try:
-            self._client.receive(data)
-        except HandshakeError as error:
-            self._flush()
-            self._stop_refusing()  # there are no words left for such a client
-            self._failed(error)
-        else:
-            self._advance()
+        self._step(lambda: self._client.receive(data))
 
     def _from_server(self, data: bytes) -> None:
         assert self._server is not None  # noqa: S101  set by meet()
+        server = self._server
+        self._step(lambda: server.receive(data))
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """Let one of the dialogues go on, and do what follows from it."""
         try:
-            self._server.receive(data)
+            step()
+            if self._server is not None and self._server.result is not None:
+                self._client.accept()
         except HandshakeError as error:
             self._flush()
+            if isinstance(error, ClientNotRfb):
+                self._stop_refusing()  # there are no words left for such a client
             self._failed(error)
-        else:
-            self._after_server_spoke(self._server)
-
-    def _after_server_spoke(self, server: ServerHandshake) -> None:
-        self._flush()
-        if server.wants_tls is not None:
-            Deferred.fromCoroutine(self._start_tls(server, server.wants_tls))
             return
-        if server.result is not None and not self._client.refused:
-            self._client.accept()
-        self._advance()
-
-    async def _start_tls(self, server: ServerHandshake, demand: TlsDemand) -> None:
-        try:
-            await self._secure(demand)
-            server.tls_started()
-        except HandshakeError as error:
-            self._failed(error)
-        else:
-            self._after_server_spoke(server)
-
-    def _advance(self) -> None:
         self._flush()
+        if self._server is not None and self._server.wants_tls is not None:
+            self._begin_tls(self._server, self._server.wants_tls)
         if self._client.refused:
             self._stop_refusing()
         elif self._client.result is not None and not self.agreed.called:
             self.agreed.callback(None)
+
+    def _begin_tls(self, server: ServerHandshake, demand: TlsDemand) -> None:
+        if self._securing is None:
+            self._securing = Deferred.fromCoroutine(self._start_tls(server, demand))
+
+    async def _start_tls(self, server: ServerHandshake, demand: TlsDemand) -> None:
+        try:
+            await self._secure(demand)
+        except HandshakeError as error:
+            self._failed(error)
+        except Exception:
+            self._log.failure("TLS with the console's server could not be started")
+            self._failed(GatewayError("see the traceback above"))
+        else:
+            self._step(server.tls_started)
 
     def _stop_refusing(self) -> None:
         if not self._refusal_sent.called:
