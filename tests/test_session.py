@@ -6,6 +6,8 @@ from dataclasses import replace
 from itertools import product
 from typing import cast
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -263,6 +265,68 @@ class EndingTests(SessionTestCase):
         self.lose(self.server)
         self.assertEqual(self.session.facts.ending, Ending.GATEWAY_STOPPING)
         self.assertEqual(self.session.facts.detail, "")
+
+
+class AnyOrderTests(SessionTestCase):
+    """Whatever happens in whatever order, a session ends once, and leaves nothing behind."""
+
+    actions = st.lists(
+        st.one_of(
+            st.tuples(
+                st.just("client"), st.sampled_from([_VERSION, b"\1", b"\2", b"x", b"\1\1key"])
+            ),
+            st.tuples(
+                st.just("server"),
+                st.sampled_from(
+                    [_VERSION, b"\1\1", bytes(4), b"\0\0\0\1", b"\1\2", b"\0\0\0\0\2no", b"pic"]
+                ),
+            ),
+            st.tuples(st.sampled_from(["dial", "refuse", "lose client", "lose server", "stop"])),
+            st.tuples(st.just("wait"), st.sampled_from([1, 6, 20])),
+        ),
+        max_size=14,
+    )
+
+    @settings(max_examples=500, deadline=None)
+    @given(actions, st.sampled_from(["turned away", "opening", "open"]))
+    def test_it(self, actions: list[tuple[object, ...]], beginning: str) -> None:
+        """Played out to the end: one ending, both legs gone, no timer left, nothing raised."""
+        self.setUp()
+        if beginning == "open":
+            done = self.open()
+        else:
+            done = self.start(TokenExpired("expired") if beginning == "turned away" else None)
+        lost: set[str] = set()
+        for action in [*actions, ("lose client",), ("lose server",), ("wait", 30)]:
+            self.act(action, lost)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.successResultOf(done)
+        endings = [event for event in self.observer.events if event != "started"]
+        self.assertEqual(len(endings), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def act(self, action: tuple[object, ...], lost: set[str]) -> None:
+        dialing = self.dialer.dialed[0] if self.dialer.dialed else None
+        connected = dialing is not None and dialing.called and hasattr(self.server, "received")
+        match action:
+            case ("client", bytes(data)) if "client" not in lost:
+                self.browser.received(data)
+            case ("server", bytes(data)) if connected and "server" not in lost:
+                self.server.received(data)
+            case ("dial",) if dialing is not None and not dialing.called:
+                dialing.callback(self.server)
+            case ("refuse",) if dialing is not None and not dialing.called:
+                dialing.errback(TargetRefused("refused"))
+            case ("lose client",) if "client" not in lost:
+                lost.add("client")
+                self.browser.lost(Ending.CLIENT_LOST, "")
+            case ("lose server",) if connected and "server" not in lost:
+                lost.add("server")
+                self.server.lost(Ending.SERVER_LOST, "reset")
+            case ("stop",):
+                self.session.end(Ending.GATEWAY_STOPPING)
+            case ("wait", int(seconds)):
+                self.clock.advance(seconds)
 
 
 class RegistryTests(SessionTestCase):
