@@ -27,10 +27,10 @@ def require(*programs: str) -> None:
     missing = [p for p in programs if shutil.which(p) is None and not Path(p).is_absolute()]
     missing += [p for p in programs if Path(p).is_absolute() and not Path(p).exists()]
     if missing:
-        skip(f"not installed: {', '.join(missing)}")
+        cannot_test(f"not installed: {', '.join(missing)}")
 
 
-def skip(why: str) -> NoReturn:
+def cannot_test(why: str) -> NoReturn:
     """Skip the test; with CI=true, where nothing may be missing, fail it."""
     if os.environ.get("CI") == "true":
         raise AssertionError(why)

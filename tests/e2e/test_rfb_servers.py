@@ -18,9 +18,9 @@ from tests.e2e.programs import (
     Program,
     XvncServer,
     becomes_true,
+    cannot_test,
     free_port,
     require,
-    skip,
 )
 from tests.e2e.vnc_servers import QemuServer, X11vncServer, listens, write_password_file
 
@@ -178,7 +178,7 @@ class XtigervncTests(ServerTestCase):
     def test_plain(self) -> None:
         """A user name and a password, inside TLS with certificates and anonymous."""
         if os.geteuid() != 0:
-            skip("PAM services can only be made by root")
+            cannot_test("PAM services can only be made by root")
         service = Path("/etc/pam.d") / f"vncproxy-test-{os.getpid()}"
         script = self.path("check")
         script.write_text(f'#!/bin/sh\n[ "$(cat | tr -d "\\0")" = {_PASSWORD} ]\n')
