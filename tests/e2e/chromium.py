@@ -21,7 +21,7 @@ PATIENCE_MS = 20_000
 
 
 @contextmanager
-def open_page(width: int = 1100, height: int = 740) -> Iterator[Page]:
+def open_page(width: int = 1100, height: int = 740, touch: bool = False) -> Iterator[Page]:
     """Give a page of a fresh browser, which fails the test for errors that its scripts make."""
     require("chromium")
     errors: list[str] = []
@@ -29,6 +29,8 @@ def open_page(width: int = 1100, height: int = 740) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET)
         page = browser.new_page(
             viewport={"width": width, "height": height},
+            is_mobile=touch,
+            has_touch=touch,
             ignore_https_errors=True,  # the tests' certificates are nobody's
         )
         page.set_default_timeout(PATIENCE_MS)

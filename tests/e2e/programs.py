@@ -173,13 +173,16 @@ class Gateway:
             + "[vncproxy]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
         )
-        self.program = Program(
-            [
-                *TWISTD,
-                *("--nodaemon", "--pidfile=", "vncproxy"),
-                *("--config-file", str(self.config_file), *flags),
-            ]
-        )
+        self._command = [
+            *TWISTD,
+            *("--nodaemon", "--pidfile=", "vncproxy"),
+            *("--config-file", str(self.config_file), *flags),
+        ]
+        self.start()
+
+    def start(self) -> None:
+        """Start its program; it was stopped by ``program.stop()`` if it ran before."""
+        self.program = Program(self._command)
         self.program.wait_for(r"listening on ")
 
     def _not_embedded(self, database: str) -> str:

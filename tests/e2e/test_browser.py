@@ -146,16 +146,33 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             self.assertTrue(page.is_visible("#reconnect"))
 
     def test_a_restarted_gateway(self) -> None:
-        """A page whose gateway stops says so and tries again by itself."""
+        """A page whose gateway stops says so, tries again by itself, and is back with it."""
         server = self.screen()
-        gateway = Gateway()
         with open_page() as page:
-            page.goto(gateway.console_url(server.port))
+            page.goto(self.gateway.console_url(server.port) + "&reconnect_delay=500")
             wait_for_state(page, "connected")
-            gateway.stop()
+            self.gateway.program.stop()
             wait_for_state(page, "reconnecting")
             self.assertEqual(page.inner_text("#headline"), "The gateway is being restarted")
             self.assertRegex(page.inner_text("#hint"), r"Trying again in \d+ s")
+            self.gateway.start()
+            wait_for_state(page, "connected")
+            self._assert_shows(page, server)
+
+    def test_full_screen_and_scale(self) -> None:
+        """The page fills the screen on demand, and shows the console's pixels one to one."""
+        server = self.screen()
+        with open_page(width=600, height=400) as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            width = "document.querySelector('canvas').getBoundingClientRect().width"
+            self.assertLessEqual(page.evaluate(width), 600)
+            page.click("#scale")
+            self.assertEqual(page.get_attribute("#scale", "aria-pressed"), "false")
+            page.click("#full-screen")
+            wait_until(page, "document.fullscreenElement !== null")
+            page.evaluate("document.exitFullscreen()")
+            wait_until(page, "document.fullscreenElement === null")
 
     def test_tls(self) -> None:
         """Over HTTPS the page's WebSocket is one of TLS too, and the clipboard is the browser's."""
@@ -283,6 +300,19 @@ class DemoConsoleTests(SynchronousTestCase):
             page.fill("#clipboard-text", "typed as keys")
             self.wait_for_change(page, _KEYBOARD_PANEL, click.format("type-text"))
             save_screenshot(page, "keys.png")
+
+    def test_a_touch_keyboard(self) -> None:
+        """On a touch device a button brings the keyboard, and what it types arrives."""
+        with open_page(width=800, height=600, touch=True) as page:
+            page.goto(self.open_demo())
+            wait_for_state(page, "connected")
+            before = canvas_picture(page).crop(_KEYBOARD_PANEL)
+            page.tap("#touch-keyboard")
+            wait_until(page, "document.activeElement.id === 'touch-input'")
+            page.keyboard.insert_text("touched")
+            self.assertTrue(
+                becomes_true(lambda: canvas_picture(page).crop(_KEYBOARD_PANEL) != before)
+            )
 
     def test_the_gateway_has_no_novnc(self) -> None:
         """The page says that noVNC is missing, and where to name it."""
