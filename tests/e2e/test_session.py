@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sqlite3
+import struct
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -307,18 +308,34 @@ class BadClientTests(GatewayTestCase):
         log = self.assert_ended("negotiation-timeout", url)
         self.assertIn("the client did not finish the RFB handshake in 1 s", log)
 
-    def test_frames_in_the_request_s_segment(self) -> None:
-        """Frames that come right behind the upgrade request are not lost."""
-        url = self.console(fake_targets.echo)
+    def opening(self, url: str) -> bytes:
+        """Return an upgrade request, and the frame of the client's RFB version behind it."""
         where = urlsplit(websocket_url(url))
         request = (
             f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
-        version = b"\x82\x8c" + bytes(4) + b"RFB 003.008\n"  # masked with zeros
+        return request + b"\x82\x8c" + bytes(4) + b"RFB 003.008\n"  # masked with zeros
+
+    def test_a_client_that_leaves_at_each_byte(self) -> None:
+        """Whether it closes or resets, wherever it is, nothing is left open, nothing is raised."""
+        wire = self.opening(self.console(fake_targets.echo))
+        wire += b"\x82\x81" + bytes(4) + b"\x01" + b"\x82\x81" + bytes(4) + b"\x01"
+        reset = struct.pack("ii", 1, 0)
+        for length in range(len(wire) + 1):
+            with socket.create_connection(("127.0.0.1", self.gateway.port), 20) as connection:
+                connection.sendall(wire[:length])
+                if length % 2:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        self.assertTrue(becomes_true(lambda: self.gateway.sockets() == self.sockets_before))
+        self.assertNotIn("Traceback", self.gateway.log[self.log_before :])
+
+    def test_frames_in_the_request_s_segment(self) -> None:
+        """Frames that come right behind the upgrade request are not lost."""
+        url = self.console(fake_targets.echo)
         with socket.create_connection(("127.0.0.1", self.gateway.port), 20) as connection:
-            connection.sendall(request + version)
+            connection.sendall(self.opening(url))
             answer = b""
             while b"\x82\x02\x01\x01" not in answer:  # the security types: our version has arrived
                 answer += connection.recv(4096)
