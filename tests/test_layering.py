@@ -11,17 +11,21 @@ _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
     ["model", "errors", "interfaces"],
+    ["config.topic"],
+    ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
+    ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
+    ["config.topics.sessions", "config.topics.targets", "config.topics.vnc"],
     ["config.endpoints", "config.options", "config.settings", "config.read"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
     ["tokens.engine", "tokens.issue"],
     ["splice.producer", "splice.portable", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],
-    ["session", "session_log", "registry"],
+    ["session", "session_log", "observers", "registry"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
-    ["logs", "service", "check"],
+    ["logs", "listener", "service", "check"],
     ["tap", "cli"],
 ]
 _PURE = {

@@ -62,7 +62,7 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
 
 def _certificate(settings: Settings) -> Finding:
     cert, key = settings.default.cert, settings.default.key
-    if settings.vncproxy.listen:
+    if settings.listening.listen:
         return Finding("certificate", True, "those that [vncproxy] listen names")
     if not settings.tls:
         return Finding("certificate", True, f"none: {cert} does not exist, so no TLS")
@@ -92,14 +92,14 @@ def _towards_servers(settings: Settings) -> str:
     methods = methods_of(settings.vnc.auth_schemes)
     if any(method.subtype and method.tls is TlsDemand.X509 for method in methods):
         target_tls_of(settings).client("localhost", TlsDemand.X509)
-    TargetsFile(settings.vncproxy.targets_file).options_for("")
+    TargetsFile(settings.targets.targets_file).options_for("")
     return "security " + ", ".join(method.name for method in methods)
 
 
 def _database(settings: Settings) -> str:
     engine = open_database(settings)
     table = TokenTable(engine, time.time)
-    if settings.embedded:
+    if settings.keeps_tokens:
         table.create()
     table.check()
     return engine.url.render_as_string(hide_password=True)

@@ -86,7 +86,7 @@ def _add(
 
 def _table(settings: Settings) -> TokenTable:
     table = TokenTable(open_database(settings), time.time)
-    if settings.embedded:
+    if settings.keeps_tokens:
         table.create()
     return table
 

@@ -54,6 +54,11 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.STORE_UNAVAILABLE: _refusal(
         503, "The gateway can't check console links now. Try again in a minute.", "error"
     ),
+    Ending.INSTANCE_GONE: _refusal(404, _NEW_LINK),
+    Ending.PORT_CHECK_FAILED: _refusal(401, _NEW_LINK),
+    Ending.PORT_CHECK_UNAVAILABLE: _refusal(
+        503, "The gateway can't ask the machine's host now. Try again in a minute.", "error"
+    ),
     Ending.TARGET_REFUSED: _refusal(502, _NOT_READY),
     Ending.TARGET_UNREACHABLE: _refusal(504, _NOT_READY),
     Ending.TARGET_TIMEOUT: _refusal(504, _NOT_READY),
@@ -129,6 +134,24 @@ class StoreUnavailable(GatewayError):
     """The token database did not answer, or not in time."""
 
     ending = Ending.STORE_UNAVAILABLE
+
+
+class InstanceGone(GatewayError):
+    """The token's machine does not exist any more, or is on no host."""
+
+    ending = Ending.INSTANCE_GONE
+
+
+class PortCheckFailed(GatewayError):
+    """The token's port is not, or no longer, that machine's console."""
+
+    ending = Ending.PORT_CHECK_FAILED
+
+
+class PortCheckUnavailable(GatewayError):
+    """Whether the port is still that machine's could not be found out; so it counts as not."""
+
+    ending = Ending.PORT_CHECK_UNAVAILABLE
 
 
 class TargetRefused(GatewayError):

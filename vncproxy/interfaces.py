@@ -28,6 +28,17 @@ class TokenStore(Protocol):
         """
 
 
+class GrantCheck(Protocol):
+    """What must still hold of a grant when its console is opened, beyond the token's row."""
+
+    def check(self, grant: Grant) -> Deferred[None]:
+        """Fire when it holds.
+
+        The Deferred fails with a ``GatewayError`` where it does not, or can't be found out;
+        cancelling it makes the check cost nothing further.
+        """
+
+
 class Leg(Protocol):
     """One of a session's two ends: the browser, or the console's server.
 

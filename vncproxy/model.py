@@ -24,6 +24,10 @@ class Ending(enum.Enum):
     TOKEN_EXPIRED = "token-expired"
     WRONG_CONSOLE_TYPE = "wrong-console-type"
     STORE_UNAVAILABLE = "store-unavailable"
+    # The compute side says that the console is not, or no longer, that machine's.
+    INSTANCE_GONE = "instance-gone"
+    PORT_CHECK_FAILED = "port-check-failed"
+    PORT_CHECK_UNAVAILABLE = "port-check-unavailable"
     # The console could not be reached or did not let us in.
     TARGET_REFUSED = "target-refused"
     TARGET_UNREACHABLE = "target-unreachable"

@@ -6,12 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService, TimerService
+from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
@@ -19,6 +16,8 @@ from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.listener import Listener, endpoint_from
+from vncproxy.observers import Observers
 from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
 from vncproxy.session_log import SessionLog
@@ -47,19 +46,19 @@ def build(settings: Settings, reactor: Any) -> Service:  # noqa: ANN401  all of 
     engine = open_database(settings)
     table = TokenTable(engine, time.time)
     threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
-    store = SqlTokenStore(table, reactor, threads, settings.vncproxy.database_timeout)
-    registry = Registry(reactor, settings.vncproxy.stop_timeout)
+    store = SqlTokenStore(table, reactor, threads, settings.embedded.database_timeout)
+    registry = Registry(reactor, settings.sessions.stop_timeout)
     site = _console_site(settings, reactor, store, registry)
 
     _say_where_novnc_is(settings.web_root)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
-    gateway.addService(DatabaseThreads(threads, table, create_tables=settings.embedded))
+    gateway.addService(DatabaseThreads(threads, table, create_tables=settings.keeps_tokens))
     if settings.purge_interval_s:
         gateway.addService(_purge_timer(store, settings.purge_interval_s))
     gateway.addService(registry)
     for description in settings.listeners:
-        gateway.addService(Listener(description, _endpoint(reactor, description), site))
-    if settings.vncproxy.demo:
+        gateway.addService(Listener(description, endpoint_from(reactor, description), site))
+    if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, table))
     return gateway
 
@@ -70,27 +69,28 @@ def _console_site(
     store: SqlTokenStore,
     registry: Registry,
 ) -> Site:
-    options = settings.vncproxy
     policy = SessionPolicy(
         clock=reactor,
         dialer=Dialer(
             reactor,
-            options.connect_timeout,
+            settings.sessions.connect_timeout,
             target_tls_of(settings),
-            TargetsFile(options.targets_file),
+            TargetsFile(settings.targets.targets_file),
         ),
         auth_schemes=settings.vnc.auth_schemes,
-        negotiation_timeout_s=options.negotiation_timeout,
-        observer=SessionLog(),
+        negotiation_timeout_s=settings.sessions.negotiation_timeout,
+        observer=Observers([SessionLog()]),
     )
     gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
-    websockets = BrowserFactory(options.max_message_size, options.heartbeat_interval, reactor)
+    websockets = BrowserFactory(
+        settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
+    )
     return ConsoleSite(
-        pages=page_tree(settings.web_root, options.frame_ancestors),
+        pages=page_tree(settings.web_root, settings.listening.frame_ancestors),
         upgrade=ConsoleUpgrade(gate, policy, registry, websockets),
         verdict=Verdict(gate, policy),
-        frame_ancestors=options.frame_ancestors,
-        timeout_s=options.request_timeout,
+        frame_ancestors=settings.listening.frame_ancestors,
+        timeout_s=settings.listening.request_timeout,
         clock=reactor,
     )
 
@@ -112,7 +112,7 @@ def target_tls_of(settings: Settings) -> TargetTls:
         settings.vnc.vencrypt_client_cert,
         settings.vnc.vencrypt_client_key,
     )
-    return TargetTls(files, settings.vncproxy.target_identity)
+    return TargetTls(files, settings.targets.target_identity)
 
 
 def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
@@ -125,16 +125,6 @@ def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
             _log.debug("{count} expired tokens purged", count=count)
 
     return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge()))
-
-
-def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:  # noqa: ANN401
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    except Exception as error:  # endpoint parsers raise whatever their reader raised
-        raise ConfigError(
-            f"[vncproxy] listen: {description!r} can't be used: {error or type(error).__name__}"
-        ) from error
-    return endpoint
 
 
 def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Service:  # noqa: ANN401
@@ -194,34 +184,3 @@ class DatabaseThreads(Service):
     def stopService(self) -> None:
         super().stopService()
         self._threads.stop()
-
-
-class Listener(StreamServerEndpointService):
-    """One listening endpoint; a port in use ends the start with one line.
-
-    Args:
-        description: of the endpoint, as configured.
-        endpoint: to listen on.
-        site: serves its connections.
-    """
-
-    _log = Logger()
-
-    def __init__(self, description: str, endpoint: IStreamServerEndpoint, site: Site) -> None:
-        super().__init__(endpoint, site)
-        self._description = description
-        self._raiseSynchronously = True
-
-    @override
-    def privilegedStartService(self) -> None:
-        try:
-            super().privilegedStartService()
-        except CannotListenError as error:
-            self._log.critical(
-                "can't listen on {description}: {reason}; stop the other program, or choose "
-                "another address with [vnc] novncproxy_port or [vncproxy] listen",
-                description=self._description,
-                reason=getattr(error.socketError, "strerror", None) or error.socketError,
-            )
-            raise SystemExit(1) from error
-        self._log.info("listening on {description}", description=self._description)

@@ -8,7 +8,7 @@ from vncproxy.config.options import FLAGS, OPTIONS
 
 _HEAD = """# Configuration
 
-Written by `make conf` from `vncproxy/config/options.py`; `conf/vncproxy.conf` is the same in
+Written by `make conf` from `vncproxy/config/topics/`; `conf/vncproxy.conf` is the same in
 the form of a file.
 
 Options are read by [oslo.config](https://docs.openstack.org/oslo.config/), as nova reads its own:

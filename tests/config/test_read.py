@@ -24,7 +24,7 @@ class SettingsTests(ReadTestCase):
     def test_the_embedded_default(self) -> None:
         """Without a database of nova's: SQLite, and a listener on loopback only."""
         settings = self.read("[vncproxy]\nstate_path = /var/lib/vncproxy\n")
-        self.assertTrue(settings.embedded)
+        self.assertTrue(settings.keeps_tokens)
         self.assertEqual(settings.database_url, "sqlite:////var/lib/vncproxy/vncproxy.sqlite")
         self.assertEqual(settings.listeners, ("tcp:6080:interface=127.0.0.1",))
         self.assertEqual(settings.purge_interval_s, 300)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from tests.helpers import RecordingObserver
-from vncproxy.errors import TokenInvalid
+from vncproxy.errors import GatewayError, TokenInvalid
 from vncproxy.model import Grant, Token
 from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
@@ -54,6 +54,19 @@ class FakeStore:
 
     def _count_cancel(self, _deferred: object) -> None:
         self.cancelled += 1
+
+
+class FakeCheck:
+    """A check of grants that fails with ``error``, if there is one."""
+
+    def __init__(self) -> None:
+        self.asked: list[Grant] = []
+        self.error: GatewayError | None = None
+
+    def check(self, grant: Grant) -> Deferred[None]:
+        """Pass, or not."""
+        self.asked.append(grant)
+        return fail(self.error) if self.error else succeed(None)
 
 
 class NoDialer:
@@ -109,7 +122,8 @@ class WebHarness:
         self.observer = RecordingObserver()
         self.registry = Registry(self.clock, 3.0)
         policy = SessionPolicy(self.clock, cast(Dialer, NoDialer()), ["none"], 15.0, self.observer)
-        gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"])
+        self.check = FakeCheck()
+        gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"], [self.check])
         self.site = ConsoleSite(
             pages=page_tree(novnc, ["'self'"]),
             upgrade=ConsoleUpgrade(

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import grant_for
 from tests.web.harness import HANDSHAKE, Connection, WebHarness, json_of, request_bytes
-from vncproxy.errors import StoreUnavailable
+from vncproxy.errors import PortCheckFailed, StoreUnavailable
 from vncproxy.model import Token
 from vncproxy.web.websocket import BrowserFactory
 
@@ -174,6 +174,14 @@ class RefusalTests(UpgradeTestCase):
         self.web.store.pending[0].errback(StoreUnavailable("down"))
         self.assertTrue(connection.answer()[2].startswith(_GREETING))
         self.assertEqual(self.web.observer.events, ["refused store-unavailable"])
+
+    def test_a_grant_that_no_longer_holds(self) -> None:
+        """Beyond the token's row the compute side must agree, and is asked last."""
+        self.web.check.error = PortCheckFailed("port 5900 is another machine's now")
+        self.web.upgrade(f"/?token={_TOKEN}")
+        self.assertEqual(self.web.observer.events, ["refused port-check-failed"])
+        self.web.upgrade("/?token=unknown")
+        self.assertEqual(len(self.web.check.asked), 1)
 
 
 class WaitingTests(UpgradeTestCase):

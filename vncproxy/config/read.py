@@ -10,22 +10,19 @@ import difflib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from oslo_config import cfg
 from typing_extensions import override
 
 from vncproxy import __version__
-from vncproxy.config import settings as groups
-from vncproxy.config.options import FLAGS, OPTIONS
+from vncproxy.config.options import FLAGS, OPTIONS, TOPICS
 from vncproxy.config.settings import Settings
+from vncproxy.config.topic import Topic
 
 DEFAULT_FILES = (Path("/etc/vncproxy/vncproxy.conf"),)
 _EMBEDDED_HOST = "127.0.0.1"
-
-T = TypeVar("T")
 
 
 class ConfigError(Exception):
@@ -48,16 +45,7 @@ def read_settings(arguments: Sequence[str], program: str) -> Settings:
     _refuse_unknown_options(conf)
     if not _value(conf, "database", "connection"):
         _use_embedded_defaults(conf)
-    return _checked(
-        Settings(
-            default=_group(conf, "DEFAULT", groups.DefaultGroup),
-            console=_group(conf, "console", groups.ConsoleGroup),
-            consoleauth=_group(conf, "consoleauth", groups.ConsoleauthGroup),
-            database=_group(conf, "database", groups.DatabaseGroup),
-            vnc=_group(conf, "vnc", groups.VncGroup),
-            vncproxy=_group(conf, "vncproxy", groups.VncproxyGroup),
-        )
-    )
+    return _checked(Settings(**{topic.name: _values(conf, topic) for topic in TOPICS}))
 
 
 class _Parser(cfg.ConfigOpts):
@@ -146,10 +134,10 @@ def _use_embedded_defaults(conf: cfg.ConfigOpts) -> None:
     conf.set_default("novncproxy_base_url", base_url, group="vnc")
 
 
-def _group(conf: cfg.ConfigOpts, name: str, group_type: type[T]) -> T:
-    """Return the group's dataclass, filled with the options of its fields' names."""
-    names = [field.name for field in fields(group_type)]  # type: ignore[arg-type]
-    return group_type(**{option: _value(conf, name, option) for option in names})
+def _values(conf: cfg.ConfigOpts, topic: Topic) -> Any:  # noqa: ANN401  the topic's dataclass
+    return topic.values(
+        **{option.dest: _value(conf, topic.group, option.dest) for option in topic.options}
+    )
 
 
 def _value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:  # noqa: ANN401  any option's type
@@ -173,7 +161,7 @@ def _bad_value(group: str, name: str, error: Exception) -> str:
 def _checked(settings: Settings) -> Settings:
     """Return the settings, if what spans several options fits together."""
     cert = settings.default.cert
-    if settings.default.ssl_only and not settings.tls and not settings.vncproxy.listen:
+    if settings.default.ssl_only and not settings.tls and not settings.listening.listen:
         raise ConfigError(f"[DEFAULT] ssl_only: SSL only and {cert} not found; set [DEFAULT] cert")
     web = settings.default.web
     if web and not Path(web).is_dir():

@@ -19,10 +19,10 @@ def open_database(settings: Settings) -> Engine:
     Raises:
         ConfigError: ``[database] connection`` is no URL, or its driver is not installed.
     """
-    timeout_s = settings.vncproxy.database_timeout
+    timeout_s = settings.embedded.database_timeout
     try:
         url = make_url(settings.database_url)
-        if settings.embedded:
+        if settings.keeps_tokens:
             _make_private_directory(settings.state_directory)
         engine = create_engine(
             url,

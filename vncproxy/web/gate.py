@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from twisted.web.server import Request
 
 from vncproxy.errors import WrongConsoleType
-from vncproxy.interfaces import TokenStore
+from vncproxy.interfaces import GrantCheck, TokenStore
 from vncproxy.model import Grant
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.request import token_of
@@ -20,14 +20,20 @@ class Gate:
         store: where tokens are looked up.
         origins: whose pages may open consoles.
         console_types: the types of console that this listener serves.
+        checks: what must hold of a grant besides, in this order; the costly ones last.
     """
 
     def __init__(
-        self, store: TokenStore, origins: OriginRules, console_types: Iterable[str]
+        self,
+        store: TokenStore,
+        origins: OriginRules,
+        console_types: Iterable[str],
+        checks: Sequence[GrantCheck] = (),
     ) -> None:
         self._store = store
         self._origins = origins
         self._console_types = frozenset(console_types)
+        self._checks = tuple(checks)
 
     async def admit(self, request: Request, page_origin: str | None) -> Grant:
         """Return what the request's token opens.
@@ -52,4 +58,6 @@ class Gate:
                 + ", ".join(sorted(self._console_types))
             )
         self._origins.check_scheme(origin, grant.access_url_base)
+        for check in self._checks:
+            await check.check(grant)
         return grant

@@ -1,0 +1,1 @@
+"""The options, a topic a module: definitions and values side by side."""

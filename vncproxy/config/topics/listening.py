@@ -1,0 +1,44 @@
+"""Where the gateway listens, and what pages may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from vncproxy.config.topic import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The values of these options of ``[vncproxy]``."""
+
+    listen: tuple[str, ...]
+    request_timeout: float
+    frame_ancestors: tuple[str, ...]
+
+
+OPTIONS: list[cfg.Opt] = [
+    cfg.MultiStrOpt(
+        "listen",
+        default=[],
+        help="Twisted endpoint string of a listener; may be given several times. It takes the "
+        "place of `[vnc] novncproxy_host` and `novncproxy_port`. Examples: "
+        "`tcp:6080:interface=127.0.0.1`, `ssl:6080:privateKey=key.pem:certKey=cert.pem`, "
+        "`unix:/run/vncproxy.sock`, `systemd:domain=INET:index=0`, `haproxy:tcp:6080`.",
+    ),
+    cfg.FloatOpt(
+        "request_timeout",
+        default=30.0,
+        min=0.1,
+        help="Seconds that a browser may take to send a request, or to send the next one.",
+    ),
+    cfg.ListOpt(
+        "frame_ancestors",
+        default=["'self'"],
+        help="Sites that may show the console page in a frame (sources of the CSP directive "
+        "frame-ancestors), for dashboards: `'self', https://dashboard.example.com`.",
+    ),
+]
+
+TOPIC = Topic("listening", "vncproxy", OPTIONS, Listening, flags=("listen",))

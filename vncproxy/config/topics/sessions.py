@@ -1,0 +1,60 @@
+"""The times and sizes of every session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from vncproxy.config.topic import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The values of these options of ``[vncproxy]``."""
+
+    connect_timeout: float
+    negotiation_timeout: float
+    heartbeat_interval: float
+    stop_timeout: float
+    max_message_size: int
+
+
+OPTIONS: list[cfg.Opt] = [
+    cfg.FloatOpt(
+        "connect_timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds to wait for the connection to a console's server.",
+    ),
+    cfg.FloatOpt(
+        "negotiation_timeout",
+        default=15.0,
+        min=0.1,
+        help="Seconds for the RFB negotiation, from the WebSocket's opening to its last byte, "
+        "the connection to the server included.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat_interval",
+        default=25.0,
+        min=0,
+        help="Seconds between two pings to a browser, so that nothing in between takes an idle "
+        "console for a dead one; a browser that is silent for two of them is given up. 0: none.",
+    ),
+    cfg.FloatOpt(
+        "stop_timeout",
+        default=3.0,
+        min=0,
+        help="Seconds that browsers get to answer the close of their consoles when the gateway "
+        "stops.",
+    ),
+    cfg.IntOpt(
+        "max_message_size",
+        default=1024 * 1024,
+        min=1024,
+        help="Bytes of the largest WebSocket message taken from a client; larger ones end the "
+        "session.",
+    ),
+]
+
+TOPIC = Topic("sessions", "vncproxy", OPTIONS, Sessions)

@@ -1,0 +1,61 @@
+"""Listening: endpoints out of the configuration's strings, and the services that open them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.web.server import Site
+from typing_extensions import override
+
+from vncproxy.config.read import ConfigError
+
+
+def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:  # noqa: ANN401
+    """Return the endpoint that the string describes.
+
+    Raises:
+        ConfigError: it describes none.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:  # endpoint parsers raise whatever their reader raised
+        raise ConfigError(
+            f"[vncproxy] listen: {description!r} can't be used: {error or type(error).__name__}"
+        ) from error
+    return endpoint
+
+
+class Listener(StreamServerEndpointService):
+    """One listening endpoint; a port in use ends the start with one line.
+
+    Args:
+        description: of the endpoint, as configured.
+        endpoint: to listen on.
+        site: serves its connections.
+    """
+
+    _log = Logger()
+
+    def __init__(self, description: str, endpoint: IStreamServerEndpoint, site: Site) -> None:
+        super().__init__(endpoint, site)
+        self._description = description
+        self._raiseSynchronously = True
+
+    @override
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            self._log.critical(
+                "can't listen on {description}: {reason}; stop the other program, or choose "
+                "another address with [vnc] novncproxy_port or [vncproxy] listen",
+                description=self._description,
+                reason=getattr(error.socketError, "strerror", None) or error.socketError,
+            )
+            raise SystemExit(1) from error
+        self._log.info("listening on {description}", description=self._description)

@@ -1,0 +1,44 @@
+"""Telling several observers of sessions' edges, none of which can hurt a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.logger import Logger
+
+from vncproxy.interfaces import SessionObserver
+from vncproxy.model import SessionFacts
+
+
+class Observers:
+    """Passes each edge on to all (see ``interfaces.SessionObserver``).
+
+    Args:
+        observers: told in this order; the fault of one is logged, and the others still hear.
+    """
+
+    _log = Logger()
+
+    def __init__(self, observers: Sequence[SessionObserver]) -> None:
+        self._observers = tuple(observers)
+
+    def started(self, facts: SessionFacts) -> None:
+        """Pass on that a session's WebSocket is open."""
+        self._tell(facts, [observer.started for observer in self._observers])
+
+    def ended(self, facts: SessionFacts) -> None:
+        """Pass on that a session has ended."""
+        self._tell(facts, [observer.ended for observer in self._observers])
+
+    def refused(self, facts: SessionFacts) -> None:
+        """Pass on that a request was refused."""
+        self._tell(facts, [observer.refused for observer in self._observers])
+
+    def _tell(
+        self, facts: SessionFacts, listeners: Sequence[Callable[[SessionFacts], None]]
+    ) -> None:
+        for tell in listeners:
+            try:
+                tell(facts)
+            except Exception:
+                self._log.failure("an observer failed on {request_id}", request_id=facts.request_id)
