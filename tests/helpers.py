@@ -39,6 +39,8 @@ class MemoryLeg:
 
     received: Callable[[bytes], None]
     lost: Callable[[Ending, str], None]
+    transport: None = None
+    frames: None = None
 
     def __init__(self) -> None:
         self.written = b""
@@ -145,3 +147,23 @@ class ThreadClock(Clock):
     def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
         """Make the call now."""
         call(*arguments)
+
+
+def ws_frame(payload: bytes, mask: bytes | None, first: int = 0x82) -> bytes:
+    """Return a WebSocket frame, written as plainly as RFC 6455 §5.2 reads.
+
+    Args:
+        payload: not masked yet.
+        mask: four bytes, or None for a server's frame.
+        first: the byte of FIN, reserved bits and opcode; by default of a final binary frame.
+    """
+    if len(payload) < 126:
+        length = bytes([len(payload)])
+    elif len(payload) < 65536:
+        length = b"\x7e" + len(payload).to_bytes(2, "big")
+    else:
+        length = b"\x7f" + len(payload).to_bytes(8, "big")
+    if mask is None:
+        return bytes([first]) + length + payload
+    masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    return bytes([first, length[0] | 0x80]) + length[1:] + mask + masked

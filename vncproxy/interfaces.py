@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -47,10 +47,20 @@ class Leg(Protocol):
             before the reactor runs again.
         lost: called once when the leg is gone, with how the session ends by that, and a detail
             for the operator's log or "". Nothing is received after it.
+        transport: what moves its bytes.
+        frames: who owns the WebSocket on the transport; None where the bytes are the stream's.
     """
 
     received: Callable[[bytes], None]
     lost: Callable[[Ending, str], None]
+
+    @property
+    def transport(self) -> object:
+        """Return it as it is now."""
+
+    @property
+    def frames(self) -> FrameOwner | None:
+        """Return it, or None."""
 
     def write(self, data: bytes) -> None:
         """Send bytes; those that the peer does not take now are kept."""
@@ -69,6 +79,36 @@ class Leg(Protocol):
 
     def throttle_by(self, source: Throttled | None) -> None:
         """Pause and resume ``source`` as the peer's reading demands; None to let go of it."""
+
+
+class FrameOwner(Protocol):
+    """The WebSocket's protocol, as the splice's engine sees it.
+
+    Attributes:
+        between_frames: whether the next byte begins a frame, and a message.
+        longest_frame: bytes of the longest payload that a frame may have.
+    """
+
+    @property
+    def between_frames(self) -> bool:
+        """Return whether it does."""
+
+    @property
+    def longest_frame(self) -> int:
+        """Return the limit."""
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes for its transport's."""
+
+    @property
+    def heard(self) -> Callable[[], None]:
+        """What to call when there is a sign of the client's life."""
+
+    def reroute(self, transport: Any) -> None:  # noqa: ANN401  the real one, or its stand-in
+        """Write to another transport from now on."""
+
+    def deaf(self, deaf: bool) -> None:
+        """Learn whether the client is read no further for now."""
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.interfaces import Leg
 from vncproxy.listener import Listener, endpoint_from
+from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
 from vncproxy.session_log import SessionLog
+from vncproxy.splice.engine import Engine
+from vncproxy.splice.portable import Splice
 from vncproxy.target import Dialer
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
@@ -80,6 +85,7 @@ def _console_site(
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
         observer=Observers([SessionLog()]),
+        splice=_splice(settings.sessions.splice, reactor),
     )
     gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
     websockets = BrowserFactory(
@@ -93,6 +99,17 @@ def _console_site(
         timeout_s=settings.listening.request_timeout,
         clock=reactor,
     )
+
+
+def _splice(
+    choice: str,
+    reactor: Any,  # noqa: ANN401
+) -> Callable[[Leg, Leg, SessionFacts], Splice]:
+    if choice == "portable" or (choice == "auto" and not Engine.is_possible(reactor)):
+        return Splice
+    if not Engine.is_possible(reactor):
+        raise ConfigError("[vncproxy] splice: there is no epoll here; choose auto or portable")
+    return Engine(reactor).splice
 
 
 def _say_where_novnc_is(root: Path | None) -> None:

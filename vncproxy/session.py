@@ -5,7 +5,7 @@ Whatever ends a session goes through ``Session.end``; the first one to call it n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -35,6 +35,7 @@ class SessionPolicy:
         auth_schemes: RFB security accepted from servers, the most wanted first.
         negotiation_timeout_s: seconds from the WebSocket's opening to the handshakes' end.
         observer: is told of every session's edges.
+        splice: makes a session's splice of its two legs.
     """
 
     clock: IReactorTime
@@ -42,6 +43,7 @@ class SessionPolicy:
     auth_schemes: Sequence[str]
     negotiation_timeout_s: float
     observer: SessionObserver
+    splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
 
 
 class Session:
@@ -65,6 +67,7 @@ class Session:
         self._gone: dict[Leg, Deferred[None]] = {}
         self._negotiator: Negotiator | None = None
         self._interruptible: Deferred[None] | None = None
+        self._splice: Splice | None = None
 
     def start(self, browser: Leg) -> Deferred[None]:
         """Serve the browser; the Deferred fires when nothing of the session is left open."""
@@ -132,7 +135,8 @@ class Session:
             request_id=self.facts.request_id,
             agreement=negotiator.agreement,
         )
-        Splice(browser, server, self.facts).start(*negotiator.rest())
+        self._splice = self._policy.splice(browser, server, self.facts)
+        self._splice.start(*negotiator.rest())
         await Deferred()  # until end() cancels it
 
     async def _negotiate(self, negotiator: Negotiator) -> Leg:
@@ -163,6 +167,8 @@ class Session:
     async def _close(self) -> None:
         """Close both ends, and return when both are gone; abort what does not go in time."""
         assert self.facts.ending is not None  # noqa: S101  that is why we are here
+        if self._splice is not None:
+            self._splice.stop()
         remaining = [leg for leg, gone in self._gone.items() if not gone.called]
         for leg in remaining:
             leg.received = _discard

@@ -56,6 +56,7 @@ class TargetProtocol(Protocol):
     received: Callable[[bytes], None]
     lost: Callable[[Ending, str], None] = staticmethod(_nobody_minds)
     transport: ITargetTransport
+    frames: None = None
     _source: Throttled | None = None
     _tls: TlsClient | None = None
     _secured: Deferred[None] | None = None

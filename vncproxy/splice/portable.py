@@ -36,6 +36,9 @@ class Splice:
         if for_server:
             self._to_server(for_server)
 
+    def stop(self) -> None:
+        """Leave the legs as their transports know them: the session's end begins."""
+
     def _to_browser(self, data: bytes) -> None:
         self._facts.bytes_to_client += len(data)
         self._browser.write(data)

@@ -27,19 +27,26 @@ class BrowserProtocol(WebSocketServerProtocol):
         opened: called with the leg when the handshake is done.
         clock: runs the heartbeat.
         heartbeat_s: seconds between two pings; 0 for none.
+        longest_frame: bytes of the longest payload that a client's frame may have.
     """
 
     _log = Logger()
     transport: IStreamTransport
 
     def __init__(
-        self, opened: Callable[[BrowserLeg], None], clock: IReactorTime, heartbeat_s: float
+        self,
+        opened: Callable[[BrowserLeg], None],
+        clock: IReactorTime,
+        heartbeat_s: float,
+        longest_frame: int,
     ) -> None:
         super().__init__()
         self._opened = opened
+        self.longest_frame = longest_frame
         self._leg: BrowserLeg | None = None
         self._silence = ""
         self.heartbeat = Heartbeat(clock, heartbeat_s, self.sendPing, self._give_up)
+        self.heard = self.heartbeat.heard
 
     @override
     def onConnect(self, request: ConnectionRequest) -> str | None:
@@ -60,6 +67,29 @@ class BrowserProtocol(WebSocketServerProtocol):
     def dataReceived(self, data: bytes) -> None:
         self.heartbeat.heard()
         super().dataReceived(data)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the next byte begins a frame, and a message (see ``FrameOwner``)."""
+        frame: object = self.current_frame
+        return (
+            self.state == self.STATE_OPEN
+            and frame is None
+            and not self.data
+            and not self.inside_message
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes for the transport's."""
+        self.dataReceived(data)
+
+    def reroute(self, transport: IStreamTransport) -> None:
+        """Write to another transport from now on."""
+        self.transport = transport
+
+    def deaf(self, deaf: bool) -> None:
+        """Expect no answer of a client whom we don't read."""
+        self.heartbeat.deaf(deaf)
 
     def _give_up(self, silent_s: float) -> None:
         self._silence = f"it answered no ping for {silent_s:g} s"
@@ -121,6 +151,12 @@ class BrowserLeg:
     def __init__(self, protocol: BrowserProtocol) -> None:
         self._protocol = protocol
         self._source: Throttled | None = None
+        self.frames = protocol
+
+    @property
+    def transport(self) -> IStreamTransport:
+        """The transport beneath the WebSocket."""
+        return self._protocol.transport
 
     def write(self, data: bytes) -> None:
         """Send the bytes as one binary message."""
@@ -176,6 +212,7 @@ class BrowserFactory(WebSocketServerFactory):
     def __init__(self, max_message_size: int, heartbeat_s: float, clock: IReactorTime) -> None:
         super().__init__(server="vncproxy")
         self._heartbeat_s = heartbeat_s
+        self._longest_frame = max_message_size
         self._clock = clock
         self.setProtocolOptions(
             versions=[8, 13],
@@ -196,6 +233,6 @@ class BrowserFactory(WebSocketServerFactory):
 
     def protocol_for(self, opened: Callable[[BrowserLeg], None]) -> BrowserProtocol:
         """Return a protocol, not connected, that calls ``opened`` once it is open."""
-        protocol = BrowserProtocol(opened, self._clock, self._heartbeat_s)
+        protocol = BrowserProtocol(opened, self._clock, self._heartbeat_s, self._longest_frame)
         protocol.factory = self
         return protocol

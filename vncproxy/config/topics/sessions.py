@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from oslo_config import cfg
 
@@ -18,6 +19,7 @@ class Sessions:
     heartbeat_interval: float
     stop_timeout: float
     max_message_size: int
+    splice: Literal["auto", "epoll", "portable"]
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -54,6 +56,14 @@ OPTIONS: list[cfg.Opt] = [
         min=1024,
         help="Bytes of the largest WebSocket message taken from a client; larger ones end the "
         "session.",
+    ),
+    cfg.StrOpt(
+        "splice",
+        choices=["auto", "epoll", "portable"],
+        default="auto",
+        help="How bytes are moved: epoll, on Linux, takes an eighth of the CPU that portable does; "
+        "portable works everywhere, and with every kind of endpoint. auto: epoll where it is to "
+        "be had.",
     ),
 ]
 

@@ -1,0 +1,95 @@
+"""The two frames that nearly all of a console's traffic is made of (RFC 6455 §5.2).
+
+Towards the client each piece of the stream is one final, unmasked binary frame. From the client
+come final, masked binary frames, mostly of a few bytes. Pure: bytes and values only; whatever is
+another frame is left alone, for the WebSocket's protocol object to judge.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
+
+HEADER_ROOM = 10  # bytes; the longest header of an unmasked frame
+LONGEST_COMMON = 0xFFFF  # bytes of payload; a longer frame has another form of length
+
+_FINAL_BINARY = 0x82
+_MASKED = 0x80
+_LENGTH_IN_16_BITS = 126
+_LENGTH_IN_64_BITS = 127
+_HEADER_16 = Struct("!BBH").pack_into
+_HEADER_64 = Struct("!BBQ").pack_into
+_SHORT_PAYLOAD = 1024  # up to here one big xor beats a call of the C masker (measured)
+
+
+def put_header(buffer: bytearray, length: int) -> int:
+    """Write the header of the frame whose payload stands at ``buffer[HEADER_ROOM:]``.
+
+    Args:
+        buffer: to write into.
+        length: bytes of payload.
+
+    Returns:
+        Where in the buffer the frame begins.
+    """
+    if length < _LENGTH_IN_16_BITS:
+        buffer[8] = _FINAL_BINARY
+        buffer[9] = length
+        return 8
+    if length <= LONGEST_COMMON:
+        _HEADER_16(buffer, 6, _FINAL_BINARY, _LENGTH_IN_16_BITS, length)
+        return 6
+    _HEADER_64(buffer, 0, _FINAL_BINARY, _LENGTH_IN_64_BITS, length)
+    return 0
+
+
+def take_common(data: bytearray, end: int, longest: int) -> tuple[bytes, int, bool]:
+    """Take the common frames off the beginning of what a client sent.
+
+    Args:
+        data: begins with a frame.
+        end: how many bytes of ``data`` count.
+        longest: bytes of the longest payload to take, at most ``LONGEST_COMMON``.
+
+    Returns:
+        Their payloads joined; how many bytes of ``data`` they took; and whether the rest, if
+        any, may be the beginning of one more, so that it is worth waiting for.
+    """
+    pieces: list[bytes] = []
+    start = 0
+    while end - start >= 2:
+        length = data[start + 1] - _MASKED
+        body = start + 6
+        if data[start] != _FINAL_BINARY or length < 0 or length == _LENGTH_IN_64_BITS:
+            return _joined(pieces), start, False
+        if length == _LENGTH_IN_16_BITS:
+            if end - start < 4:
+                return _joined(pieces), start, True
+            length = (data[start + 2] << 8) + data[start + 3]
+            body = start + 8
+            if length < _LENGTH_IN_16_BITS:  # not the shortest form: an error of the client's
+                return _joined(pieces), start, False
+        if length > longest:
+            return _joined(pieces), start, False
+        if body + length > end:
+            return _joined(pieces), start, True
+        pieces.append(_unmasked(data, body, length))
+        start = body + length
+    return _joined(pieces), start, start == end or data[start] == _FINAL_BINARY
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _unmasked(data: bytearray, start: int, length: int) -> bytes:
+    mask = data[start - 4 : start]
+    payload = data[start : start + length]
+    if length > _SHORT_PAYLOAD:
+        unmasked: bytes = create_xor_masker(bytes(mask), length).process(payload)
+        return unmasked
+    mask *= (length + 3) >> 2
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(mask[:length], "little")).to_bytes(
+        length, "little"
+    )

@@ -1,0 +1,230 @@
+"""A connection's socket, used directly while its Twisted transport looks on.
+
+``borrow`` takes a socket out of the reactor's hands, ``give_back`` puts it there again, with the
+bytes that the peer has not taken yet. In between the transport object keeps everything else:
+who closes the socket, and who is told.
+
+Twisted has no public way to do this, so here, and nowhere else, its transports' privates are
+used; ``tests/splice/test_wire.py`` fails when a Twisted changes them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+_RECORD_BYTES = 1 << 14  # of plain text, at most, in a TLS record (RFC 8446 §5.1)
+_RECORD_EXTRA_BYTES = 64  # more than header, tag and padding of one
+_ROOM_BYTES = 512  # for what TLS has to say beside our bytes
+
+
+class Wire(ABC):
+    """A socket without its reactor.
+
+    Attributes:
+        fileno: the socket's descriptor.
+        unsent: bytes, in the form they have on the socket, that the peer has not taken yet.
+        at_end: whether nothing more will be received.
+    """
+
+    __slots__ = ("_connection", "_receive", "_send", "at_end", "fileno", "unsent")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._send: Callable[[Any], int] = connection.socket.send
+        self._receive: Callable[[Any], int] = connection.socket.recv_into
+        self.fileno: int = connection.fileno()
+        self.unsent = bytearray()
+        self.at_end = False
+
+    def borrow(self) -> bool:
+        """Take the socket from the reactor; False, and nothing is done, if it can't be had now."""
+        connection = self._connection
+        if not connection.connected or connection.disconnecting:
+            return False
+        connection.stopReading()
+        connection.stopWriting()
+        self.unsent += connection.dataBuffer[connection.offset :]
+        self.unsent += b"".join(connection._tempDataBuffer)
+        connection.dataBuffer, connection.offset = b"", 0
+        connection._tempDataBuffer, connection._tempDataLen = [], 0
+        return True
+
+    def give_back(self) -> None:
+        """Let the reactor read the socket again; ``send_rest`` comes next."""
+        if self._connection.connected:
+            self._connection.startReading()
+
+    def send_rest(self) -> None:
+        """Leave what is unsent to the transport, which may slow the other side down for it."""
+        unsent, self.unsent = bytes(self.unsent), bytearray()
+        FileDescriptor.write(self._connection, unsent)
+
+    def break_off(self, error: Exception) -> None:
+        """Tell the transport, once it has everything back, that the connection has failed."""
+        if self._connection.connected:
+            self._connection.connectionLost(Failure(ConnectionLost(str(error))))
+
+    @abstractmethod
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read what is there into the buffer, and return how much it was.
+
+        Nothing, with ``at_end`` unset, means that nothing is there now.
+
+        Raises:
+            OSError, SSL.Error: the connection has failed.
+        """
+
+    @abstractmethod
+    def send(self, data: memoryview | bytes) -> None:
+        """Send the bytes; those that the peer does not take now become ``unsent``.
+
+        Raises:
+            OSError, SSL.Error: the connection has failed.
+        """
+
+    def flush(self) -> None:
+        """Send of ``unsent`` what the peer takes now.
+
+        Raises:
+            OSError: the connection has failed.
+        """
+        unsent, self.unsent = self.unsent, bytearray()
+        self._transmit(unsent)
+
+    def _transmit(self, data: memoryview | bytes | bytearray) -> None:
+        sent = 0
+        if not self.unsent:
+            try:  # contextlib.suppress would cost a tenth of the way of a byte
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+        self.unsent += data[sent:]
+
+
+class PlainWire(Wire):
+    """A TCP or UNIX socket."""
+
+    __slots__ = ()
+
+    @override
+    def receive_into(self, buffer: memoryview) -> int:
+        try:
+            count = self._receive(buffer)
+        except BlockingIOError:
+            return 0
+        if not count:
+            self.at_end = True
+        return count
+
+    send = Wire._transmit
+
+
+class TlsWire(Wire):
+    """TLS on such a socket: pyOpenSSL's memory BIOs, pumped here instead of by Twisted.
+
+    Args:
+        connection: the transport beneath.
+        tls: its TLS protocol.
+        cipher_text: shared room for what is read from sockets, as large as the buffers that are
+            given to ``receive_into``; nothing is kept in it between two calls.
+    """
+
+    __slots__ = ("_cipher_text", "_ssl", "_tls")
+
+    def __init__(
+        self, connection: Connection, tls: TLSMemoryBIOProtocol, cipher_text: memoryview
+    ) -> None:
+        super().__init__(connection)
+        self._tls = tls
+        self._ssl: SSL.Connection = tls.getHandle()
+        self._cipher_text = cipher_text
+
+    @override
+    def borrow(self) -> bool:
+        tls = self._tls
+        if not tls._handshakeDone or tls._lostTLSConnection or tls.disconnecting:
+            return False
+        aggregator = getattr(tls, "_aggregator", None)
+        if aggregator is not None:
+            aggregator.flush()
+        return not tls._appSendBuffer and super().borrow()
+
+    @override
+    def send_rest(self) -> None:
+        super().send_rest()
+        if self.at_end and not self._tls._lostTLSConnection:
+            self._tls._flushReceiveBIO()  # Twisted meets the peer's close_notify in its turn
+
+    @override
+    def break_off(self, error: Exception) -> None:
+        if isinstance(error, SSL.Error):
+            self._tls._tlsShutdownFinished(Failure(error))  # sends the alert, and closes
+        else:
+            super().break_off(error)
+
+    @override
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read and decrypt (see ``Wire``); the buffer must hold more than a record."""
+        # Beside what is read now, a record may end whose first part was read before.
+        at_most = len(buffer) - _RECORD_BYTES
+        try:
+            count = self._receive(self._cipher_text[:at_most])
+        except BlockingIOError:
+            return 0
+        if not count:
+            self.at_end = True
+            return 0
+        self._ssl.bio_write(self._cipher_text[:count])
+        received = 0
+        try:
+            while True:
+                received += self._ssl.recv_into(buffer[received:], _RECORD_BYTES)
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self.at_end = True
+        return received
+
+    @override
+    def send(self, data: memoryview | bytes) -> None:
+        length = len(data)
+        sent = 0
+        while sent < length:  # a record at a time: pyOpenSSL's contexts allow partial writes
+            sent += self._ssl.send(data[sent:] if sent else data)
+        records = 1 + length // _RECORD_BYTES
+        room = length + records * _RECORD_EXTRA_BYTES + _ROOM_BYTES
+        while True:
+            cipher_text = self._ssl.bio_read(room)
+            self._transmit(cipher_text)
+            if len(cipher_text) < room:
+                return
+
+
+def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:
+    """Return the wire beneath a Twisted transport, or None where there is more than socket and TLS.
+
+    Args:
+        transport: a protocol's.
+        cipher_text: see ``TlsWire``.
+    """
+    # A listener's TLS is its protocol's transport; startTLS makes TLS the transport's protocol.
+    wraps = isinstance(transport, TLSMemoryBIOProtocol)
+    tls: object = transport if wraps else getattr(transport, "protocol", None)
+    connection: object = getattr(transport, "transport", None) if wraps else transport
+    if not isinstance(connection, Connection):
+        return None
+    if isinstance(tls, TLSMemoryBIOProtocol):
+        return TlsWire(connection, tls, cipher_text)
+    return PlainWire(connection)
