@@ -83,9 +83,19 @@ class DialerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class HalfCloseable(StringTransport):
+    """A transport that can say that nothing more will be written."""
+
+    said_the_end = False
+
+    def loseWriteConnection(self) -> None:
+        """Say it."""
+        self.said_the_end = True
+
+
 class TargetProtocolTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.transport = StringTransport()
+        self.transport = HalfCloseable()
         self.leg = TargetProtocol()
         self.received: list[bytes] = []
         self.ends: list[tuple[Ending, str]] = []
@@ -122,5 +132,5 @@ class TargetProtocolTests(SynchronousTestCase):
         self.leg.pause()
         self.leg.close(Ending.CLIENT_CLOSED)
         self.assertIsNone(self.transport.producer)
-        self.assertTrue(self.transport.disconnecting)
+        self.assertTrue(self.transport.said_the_end)
         self.assertEqual(self.transport.producerState, "producing")

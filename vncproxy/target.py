@@ -111,7 +111,12 @@ class TargetProtocol(Protocol):
         """Close once the server has taken what was written; TCP has no words for the ending."""
         self.throttle_by(None)
         self.resume()
-        self.transport.loseConnection()
+        if self._tls is not None:
+            self.transport.loseConnection()  # says so in TLS, and reads on until the server does
+        else:
+            # To close with bytes unread would reset the connection, and with it lose those that
+            # the server has not been sent yet. So say that we are done, and read to its end.
+            self.transport.loseWriteConnection()
 
     def abort(self) -> None:
         """Drop the connection."""

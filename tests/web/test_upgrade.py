@@ -243,6 +243,19 @@ class WaitingTests(UpgradeTestCase):
         self.web.clock.advance(100)
         self.assertFalse(connection.disconnected)
 
+    def test_a_client_that_closes_and_stays(self) -> None:
+        """Whoever says Close, and does not end the connection, is dropped in 10 s."""
+        connection = self.web.upgrade(f"/?token={_TOKEN}")
+        assert self.web.store.pending is not None
+        self.web.store.pending[0].callback(grant_for(Token(_TOKEN)))
+        connection.clear()
+        connection.send(b"\x88\x80" + bytes(4))
+        self.assertEqual(connection.value()[:1], b"\x88")
+        self.web.clock.advance(9.9)
+        self.assertFalse(connection.disconnected)
+        self.web.clock.advance(0.2)
+        self.assertTrue(connection.disconnected)
+
 
 class HeartbeatTests(UpgradeTestCase):
     def test_pings_go_out(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -45,6 +45,8 @@ class BrowserProtocol(WebSocketServerProtocol):
         self.longest_frame = longest_frame
         self._leg: BrowserLeg | None = None
         self._silence = ""
+        self._clock = clock
+        self._drop: IDelayedCall | None = None
         self.heartbeat = Heartbeat(clock, heartbeat_s, self.sendPing, self._give_up)
         self.heard = self.heartbeat.heard
 
@@ -116,10 +118,14 @@ class BrowserProtocol(WebSocketServerProtocol):
             # With a producer registered the transport would wait for it for ever.
             self._leg.let_go_of_source()
         super().sendCloseFrame(code, reasonUtf8, isReply)
+        if isReply:  # a TLS client that now says nothing would never be gone
+            self._drop = self._clock.callLater(_CLOSE_HANDSHAKE_S, self.transport.abortConnection)
 
     @override
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self.heartbeat.stop()
+        if self._drop is not None and self._drop.active():
+            self._drop.cancel()
         leg, self._leg = self._leg, None
         if leg is not None:
             leg.lost(*self._ending(wasClean, code, reason))
