@@ -26,18 +26,23 @@ from vncproxy.config.read import ConfigError
 _TOKEN = re.compile(r"(token(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE)
 
 
-def log_observer(path: str | None, use_json: bool, debug: bool) -> ILogObserver:
+def log_observer(
+    path: str | None, use_json: bool, debug: bool, worker: int | None = None
+) -> ILogObserver:
     """Return what writes the gateway's log.
 
     Args:
         path: file to append to; None or "-" for standard output.
         use_json: one JSON object a line, instead of Twisted's classic line.
         debug: whether to write debug events too.
+        worker: number of this process, which its lines then name; None where there is one only.
 
     Raises:
         ConfigError: the file can't be opened.
     """
-    to_line = _json_line if use_json else formatEventAsClassicLogText
+    to_line: Callable[[LogEvent], str | None] = _json_line if use_json else _text_line
+    if worker is not None:
+        to_line = _of_worker(worker, to_line)
     writer = FileLogObserver(_open(path), _without_tokens(to_line))
     level = LogLevel.debug if debug else LogLevel.info
     return FilteringLogObserver(writer, [LogLevelFilterPredicate(level)])
@@ -59,6 +64,19 @@ def _without_tokens(to_line: Callable[[LogEvent], str | None]) -> Callable[[LogE
         text = to_line(event)
         return _TOKEN.sub(r"\1***", text) if text else text
 
+    return line
+
+
+def _of_worker(
+    number: int, to_line: Callable[[LogEvent], str | None]
+) -> Callable[[LogEvent], str | None]:
+    return lambda event: to_line({**event, "worker": number})
+
+
+def _text_line(event: LogEvent) -> str | None:
+    line = formatEventAsClassicLogText(event)
+    if line and "worker" in event:
+        return line.replace("[", f"[worker {event['worker']} ", 1)
     return line
 
 

@@ -40,6 +40,25 @@ class SessionLog:
         )
 
 
+def describe(facts: SessionFacts, now: float) -> dict[str, object]:
+    """Return what a list of live sessions shows of one, for JSON; no token.
+
+    Args:
+        facts: of the session.
+        now: seconds of the clock that ``facts.started`` is of.
+    """
+    return {
+        "request_id": facts.request_id,
+        "client": facts.client,
+        "instance": facts.instance,
+        "target": facts.target,
+        "token_id": facts.token_id,
+        "seconds": round(now - facts.started, 1),
+        "bytes_to_client": facts.bytes_to_client,
+        "bytes_to_server": facts.bytes_to_server,
+    }
+
+
 def _level(facts: SessionFacts) -> LogLevel:
     level: LogLevel = LogLevel.levelWithName(ANSWERS[facts.ending or Ending.INTERNAL].level)
     return level

@@ -1,0 +1,29 @@
+"""The log of several processes: each line names its worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.logger import Logger, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from vncproxy.logs import log_observer
+
+
+class WorkersLogTests(SynchronousTestCase):
+    def line(self, worker: int | None, use_json: bool) -> str:
+        path = Path(self.mktemp())
+        observer = log_observer(str(path), use_json, debug=False, worker=worker)
+        Logger("vncproxy.test", observer=LogPublisher(observer)).info("[text]")
+        return path.read_text()
+
+    def test_text(self) -> None:
+        """The number stands before the logger's name."""
+        self.assertTrue(self.line(2, False).endswith(" [worker 2 vncproxy.test#info] [text]\n"))
+        self.assertTrue(self.line(None, False).endswith(" [vncproxy.test#info] [text]\n"))
+
+    def test_json(self) -> None:
+        """It is a field of its own."""
+        self.assertEqual(json.loads(self.line(2, True))["worker"], 2)
+        self.assertNotIn("worker", json.loads(self.line(None, True)))
