@@ -14,6 +14,7 @@ _LAYERS = [
     ["config.topic"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
     ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
+    ["config.topics.processes"],
     ["config.topics.sessions", "config.topics.targets", "config.topics.vnc"],
     ["config.endpoints", "config.options", "config.settings", "config.read"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
@@ -26,7 +27,10 @@ _LAYERS = [
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
-    ["logs", "listener", "service", "check"],
+    ["logs", "listener"],
+    ["workers.back_off", "workers.commands", "workers.assignment", "workers.sockets"],
+    ["workers.place", "workers.parent", "workers.launch", "workers.reporter"],
+    ["service", "workers.child", "check"],
     ["tap", "cli"],
 ]
 _PURE = {
@@ -49,6 +53,7 @@ _PURE = {
     "tokens.schema",
     "tokens.access_url",
     "tokens.issue",
+    "workers.back_off",
 }
 
 

@@ -36,12 +36,17 @@ def check(settings: Settings) -> list[Finding]:
     """Try everything a gateway with these settings needs."""
     return [
         Finding("configuration", True, "read"),
+        Finding("processes", True, _processes(settings.processes.workers)),
         *_listeners(settings),
         _certificate(settings),
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
         _novnc(settings.web_root),
     ]
+
+
+def _processes(workers: int) -> str:
+    return f"{workers} workers and their parent" if workers > 1 else "one"
 
 
 def _listeners(settings: Settings) -> Iterator[Finding]:

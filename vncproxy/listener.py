@@ -7,9 +7,8 @@ from typing import Any
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.web.server import Site
 from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
@@ -36,13 +35,15 @@ class Listener(StreamServerEndpointService):
     Args:
         description: of the endpoint, as configured.
         endpoint: to listen on.
-        site: serves its connections.
+        factory: serves its connections.
     """
 
     _log = Logger()
 
-    def __init__(self, description: str, endpoint: IStreamServerEndpoint, site: Site) -> None:
-        super().__init__(endpoint, site)
+    def __init__(
+        self, description: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+    ) -> None:
+        super().__init__(endpoint, factory)
         self._description = description
         self._raiseSynchronously = True
 

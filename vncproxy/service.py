@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 from typing_extensions import override
 
@@ -37,35 +41,113 @@ from vncproxy.web.origin import OriginRules
 from vncproxy.web.site import ConsoleSite, page_tree
 from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
 from vncproxy.web.websocket import BrowserFactory
+from vncproxy.workers.launch import WorkerLauncher
+from vncproxy.workers.parent import Workers
+from vncproxy.workers.sockets import HeldOpen
 
 _CONSOLE_TYPES = ("novnc",)
 _log = Logger()
 
 
-def build(settings: Settings, reactor: Any) -> Service:  # noqa: ANN401  all of its interfaces
+def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Service:  # noqa: ANN401
     """Return the gateway that these settings describe, not yet started.
+
+    Args:
+        settings: of all of it.
+        reactor: runs it.
+        log_path: the file that twistd's own flag names, or None.
 
     Raises:
         ConfigError: an option can't be followed.
     """
-    engine = open_database(settings)
-    table = TokenTable(engine, time.time)
-    threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
-    store = SqlTokenStore(table, reactor, threads, settings.embedded.database_timeout)
-    registry = Registry(reactor, settings.sessions.stop_timeout)
-    site = _console_site(settings, reactor, store, registry)
-
-    _say_where_novnc_is(settings.web_root)
+    database = _Database(settings, reactor)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
-    gateway.addService(DatabaseThreads(threads, table, create_tables=settings.keeps_tokens))
+    gateway.addService(DatabaseThreads(database, create_tables=settings.keeps_tokens))
     if settings.purge_interval_s:
-        gateway.addService(_purge_timer(store, settings.purge_interval_s))
-    gateway.addService(registry)
-    for description in settings.listeners:
-        gateway.addService(Listener(description, endpoint_from(reactor, description), site))
+        gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
+    if settings.processes.workers > 1:
+        _add_workers(gateway, settings, reactor, log_path)
+    else:
+        registry = Registry(reactor, settings.sessions.stop_timeout)
+        endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
+        _add_consoles(gateway, settings, reactor, database, registry, endpoints)
     if settings.embedded.demo:
-        gateway.addService(_demo_console(settings, reactor, table))
+        gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
+
+
+def build_worker(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    registry: Registry,
+    endpoints: Sequence[IStreamServerEndpoint],
+) -> Service:
+    """Return what of a gateway runs in each of its workers: all that a session needs.
+
+    Args:
+        settings: of all of it.
+        reactor: runs it.
+        registry: will know the sessions.
+        endpoints: of the listeners, in the settings' order.
+
+    Raises:
+        ConfigError: an option can't be followed.
+    """
+    database = _Database(settings, reactor)
+    worker = StopInTurn()
+    worker.addService(DatabaseThreads(database, create_tables=False))
+    _add_consoles(worker, settings, reactor, database, registry, endpoints)
+    return worker
+
+
+class _Database:
+    """The token database, as a table for the start, and as a store for the sessions."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:  # noqa: ANN401
+        self.table = TokenTable(open_database(settings), time.time)
+        self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
+        self.store = SqlTokenStore(
+            self.table, reactor, self.threads, settings.embedded.database_timeout
+        )
+
+
+def _add_consoles(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    database: _Database,
+    registry: Registry,
+    endpoints: Sequence[IStreamServerEndpoint],
+) -> None:
+    """Add what serves browsers in this process."""
+    site = _console_site(settings, reactor, database.store, registry)
+    _say_where_novnc_is(settings.web_root)
+    gateway.addService(registry)
+    for description, endpoint in zip(settings.listeners, endpoints, strict=True):
+        gateway.addService(Listener(description, endpoint, site))
+
+
+def _add_workers(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    log_path: str | None,
+) -> None:
+    """Add the processes that serve browsers, and the sockets that they accept from."""
+    held = [(listen, HeldOpen(endpoint_from(reactor, listen))) for listen in settings.listeners]
+    launcher = WorkerLauncher(reactor, settings, log_path, held)
+    count = settings.processes.workers
+    gateway.addService(Workers(reactor, count, launcher, partial(_exit_with_fault, reactor)))
+    nobody = Factory()
+    nobody.noisy = False
+    for description, endpoint in held:
+        gateway.addService(Listener(description, endpoint, nobody))
+
+
+def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
+    """Stop in order, and let the process end with 1 all the same: twistd would make it 0."""
+    atexit.register(os._exit, 1)
+    reactor.stop()
 
 
 def _console_site(
@@ -176,14 +258,13 @@ class DatabaseThreads(Service):
     """The threads that talk to the token database.
 
     Args:
-        threads: started and stopped here.
-        table: made at start, where the database is our own.
-        create_tables: whether it is.
+        database: its threads are started and stopped here.
+        create_tables: whether its tables are made at start, because it is our own.
     """
 
-    def __init__(self, threads: ThreadPool, table: TokenTable, create_tables: bool) -> None:
-        self._threads = threads
-        self._table = table
+    def __init__(self, database: _Database, create_tables: bool) -> None:
+        self._threads = database.threads
+        self._table = database.table
         self._create_tables = create_tables
 
     @override

@@ -43,7 +43,7 @@ def makeService(options: Options) -> Service:  # noqa: N802  twistd's name for i
         observer = log_observer(
             settings.default.log_file or twistds, settings.default.use_json, settings.default.debug
         )
-        gateway = build(settings, reactor)
+        gateway = build(settings, reactor, twistds)
     except ConfigError as error:
         _give_up(error)
     root = LoggingService(observer)

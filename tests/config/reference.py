@@ -25,6 +25,7 @@ _TYPES = {
     cfg.IntOpt: "integer",
     cfg.ListOpt: "list",
     cfg.MultiStrOpt: "string, repeatable",
+    cfg.Opt: "integer, or auto",
     cfg.PortOpt: "port",
     cfg.StrOpt: "string",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -86,6 +87,13 @@ class SettingsTests(ReadTestCase):
         """A nova.conf is full of options that are not ours."""
         self.read("[DEFAULT]\ncompute_driver = libvirt\n[libvirt]\nvirt_type = kvm\n")
 
+    def test_workers(self) -> None:
+        """A number, or one for each processor that we may use."""
+        self.assertEqual(self.read().processes.workers, 1)
+        self.assertEqual(self.read("[vncproxy]\nworkers = 3\n").processes.workers, 3)
+        settings = self.read("", "--vncproxy-workers=auto")
+        self.assertEqual(settings.processes.workers, len(os.sched_getaffinity(0)))
+
 
 class MistakeTests(ReadTestCase):
     def fault(self, text: str, *flags: str) -> str:
@@ -150,3 +158,11 @@ class MistakeTests(ReadTestCase):
         """A web directory that is not there is refused, in nova's words."""
         fault = self.fault("[DEFAULT]\nweb = /nowhere\n")
         self.assertIn("Can not find html/js files at /nowhere.", fault)
+
+    def test_no_number_of_workers(self) -> None:
+        """The line says what can be given."""
+        for value in ("0", "-1", "many", "1.5", "257"):
+            self.assertIn(
+                "[vncproxy] workers: give a number of processes from 1 to 256, or auto",
+                self.fault(f"[vncproxy]\nworkers = {value}\n"),
+            )

@@ -13,6 +13,7 @@ from vncproxy.config.topics.database import DatabaseGroup
 from vncproxy.config.topics.default import DefaultGroup
 from vncproxy.config.topics.embedded import Embedded
 from vncproxy.config.topics.listening import Listening
+from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.sessions import Sessions
 from vncproxy.config.topics.targets import Targets
 from vncproxy.config.topics.vnc import VncGroup
@@ -31,6 +32,7 @@ class Settings:
     database: DatabaseGroup
     vnc: VncGroup
     listening: Listening
+    processes: Processes
     embedded: Embedded
     sessions: Sessions
     targets: Targets
