@@ -90,8 +90,11 @@ class FakeLauncher:
     def __init__(self, clock: Clock) -> None:
         self.started: list[FakeProcess] = []
         self._clock = clock
+        self.fault: OSError | None = None
 
     def launch(self, place: Place) -> FakeProcess:
         """Start one."""
+        if self.fault is not None:
+            raise self.fault
         self.started.append(FakeProcess(place, 100 + len(self.started), self._clock))
         return self.started[-1]

@@ -113,6 +113,21 @@ class RestartTests(ParentTestCase):
         self.clock.advance(0.9)
         self.assertEqual(len(self.started), 1)
 
+    def test_one_that_can_not_be_started(self) -> None:
+        """A system without processes or descriptors left is tried again, later and later."""
+        first, _ = self.both_ready()
+        self.serve_well(first)
+        self.launcher.fault = OSError(11, "Resource temporarily unavailable")
+        first.ends()
+        self.clock.advance(0)
+        self.assertTrue(self.logged("worker 1, process -, could not be started (Resource"))
+        self.clock.advance(1)
+        self.launcher.fault = None
+        self.clock.advance(1.9)
+        self.assertEqual(len(self.started), 2)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.started), 3)
+
     def test_one_that_hangs(self) -> None:
         """Is killed after a minute without a report; one that reports is not."""
         first, second = self.both_ready()

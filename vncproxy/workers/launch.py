@@ -32,6 +32,12 @@ _NOT_FOR_WORKERS = {
 }
 
 
+def _environment() -> dict[str, str]:
+    kept = {name: it for name, it in os.environ.items() if name not in _NOT_FOR_WORKERS}
+    # twistd has added to the path; a worker imports what its parent does.
+    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 class WorkerLauncher:
     """Starts workers that are all alike but for their numbers.
 
@@ -66,6 +72,10 @@ class WorkerLauncher:
         process = WorkerProcess(place)
         with ExitStack() as after:  # closes this process's copies of what the worker inherits
             ours, theirs = (after.enter_context(end) for end in socket.socketpair())
+            ours.setblocking(False)
+            self._reactor.adoptStreamConnection(
+                ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: process.link)
+            )
             descriptor = assignment.write()
             after.callback(os.close, descriptor)
             sockets = [held.descriptor for _, held in self._listeners]
@@ -75,12 +85,8 @@ class WorkerLauncher:
                 process,
                 sys.executable,
                 [sys.executable, "-m", "vncproxy.workers.child", str(place.number)],
-                env={k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS},
+                env=_environment(),
                 childFDs=dict(enumerate(inherited)),
-            )
-            ours.setblocking(False)
-            self._reactor.adoptStreamConnection(
-                ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: process.link)
             )
         return process
 

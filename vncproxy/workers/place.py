@@ -92,7 +92,10 @@ class Place:
         self._next = None
         self._reports = self._silence = 0
         self.state = State.STARTING
-        self._process = self._launcher.launch(self)
+        try:
+            self._process = self._launcher.launch(self)
+        except OSError as error:
+            self.ended(None, f"could not be started ({error.strerror})")
 
     def reported(self, state: State, sessions: int) -> int:
         """Take in the worker's report; return the fewest sessions that another worker has."""
@@ -140,7 +143,7 @@ class Place:
             "worker {number}, process {pid}, {how}; by its last report it had {sessions} "
             "sessions; the next one starts {when}",
             number=self.number,
-            pid=pid,
+            pid=pid or "-",
             how=how,
             sessions=sessions,
             when=f"in {delay_s:g} s" if delay_s else "now",
