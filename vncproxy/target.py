@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import (
@@ -76,10 +77,16 @@ class TargetProtocol(Protocol):
         if self._tls is not None and self._secured is not None and not self._secured.called:
             text = self._tls.failure_text(reason.value)
             self._secured.errback(SecurityFailed(text))
-        if reason.check(ConnectionDone):
+        if reason.check(ConnectionDone) or self._said_its_end():
             self.lost(Ending.SERVER_CLOSED, "")
         else:
             self.lost(Ending.SERVER_LOST, openssl_text(reason.value) or reason.getErrorMessage())
+
+    def _said_its_end(self) -> bool:
+        """Return whether the server ended TLS in order, whatever became of TCP after that."""
+        if self._tls is None:
+            return False
+        return bool(self.transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN)
 
     def start_tls(self, client: TlsClient) -> Deferred[None]:
         """Speak TLS from here on; the Deferred fires when the server has proved who it is.
