@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from vncproxy.config.topic import Topic
 from vncproxy.config.topics import (
+    compute,
     console,
     consoleauth,
     database,
@@ -34,6 +35,7 @@ TOPICS: tuple[Topic, ...] = (
     embedded.TOPIC,
     sessions.TOPIC,
     targets.TOPIC,
+    compute.TOPIC,
 )
 
 OPTIONS: dict[str, list[cfg.Opt]] = {}

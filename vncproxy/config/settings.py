@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vncproxy.config.endpoints import ssl_endpoint, tcp_endpoint
+from vncproxy.config.topics.compute import Compute
 from vncproxy.config.topics.console import ConsoleGroup
 from vncproxy.config.topics.consoleauth import ConsoleauthGroup
 from vncproxy.config.topics.database import DatabaseGroup
@@ -36,6 +37,7 @@ class Settings:
     embedded: Embedded
     sessions: Sessions
     targets: Targets
+    compute: Compute
 
     @property
     def keeps_tokens(self) -> bool:

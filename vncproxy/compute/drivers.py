@@ -1,0 +1,40 @@
+"""The driver that a configuration names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vncproxy.compute.interface import ComputeDriver
+from vncproxy.compute.inventory import InventoryDriver, read_inventory
+from vncproxy.compute.inventory_file import InventoryFault
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+
+
+def driver_for(settings: Settings, reactor: Any) -> ComputeDriver | None:  # noqa: ANN401  all of its interfaces
+    """Return the driver of ``[vncproxy] compute_driver``, or None where there is none.
+
+    Whoever asks for it calls ``stop`` in the end.
+
+    Raises:
+        ConfigError: what it needs is missing or wrong.
+    """
+    if settings.compute.compute_driver == "inventory":
+        return _inventory(settings, reactor)
+    return None
+
+
+def _inventory(settings: Settings, reactor: Any) -> ComputeDriver:  # noqa: ANN401
+    path = settings.compute.inventory_file
+    if not path:
+        raise ConfigError(
+            "[vncproxy] compute_driver: inventory needs [vncproxy] inventory_file, the path of a "
+            "YAML file; see docs/compute.md"
+        )
+    try:
+        read_inventory(path)  # the driver reads it again; a fault at start is to end the start
+    except InventoryFault as fault:
+        raise ConfigError(f"[vncproxy] inventory_file: {path}, {fault}") from fault
+    except OSError as error:
+        raise ConfigError(f"[vncproxy] inventory_file: {path}: {error.strerror}") from error
+    return InventoryDriver(path, reactor)
