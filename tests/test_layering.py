@@ -23,7 +23,7 @@ _LAYERS = [
     ["tokens.engine", "tokens.issue"],
     ["compute.interface", "compute.lookup", "compute.threads"],
     ["compute.inventory_file", "compute.inventory"],
-    ["compute.drivers"],
+    ["compute.drivers", "compute.port_check"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],

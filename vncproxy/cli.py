@@ -16,12 +16,11 @@ from vncproxy.check import Finding, check
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
-from vncproxy.model import Credentials, Grant
+from vncproxy.model import NO_INSTANCE, Credentials, Grant
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
-_NO_INSTANCE = "00000000-0000-0000-0000-000000000000"
 _SHORTEST_ID = 6
 
 
@@ -61,7 +60,7 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--port", type=int, default=0, help="TCP port of the console")
     create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
-    create.add_argument("--instance", default=_NO_INSTANCE, metavar="UUID", help="for the log")
+    create.add_argument("--instance", default=NO_INSTANCE, metavar="UUID", help="for the log")
     create.add_argument(
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )

@@ -7,6 +7,8 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 
+NO_INSTANCE = str(uuid.UUID(int=0))  # of tokens that are for a host and a port, and no machine
+
 
 class Ending(enum.Enum):
     """Every way in which a request for a console, or the console itself, can end.
