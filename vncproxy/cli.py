@@ -60,7 +60,7 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--port", type=int, default=0, help="TCP port of the console")
     create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
-    create.add_argument("--instance", default=NO_INSTANCE, metavar="UUID", help="for the log")
+    create.add_argument("--instance", default=NO_INSTANCE, metavar="UUID", help="the machine")
     create.add_argument(
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )

@@ -19,9 +19,12 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 from typing_extensions import override
 
+from vncproxy.compute.drivers import driver_for
+from vncproxy.compute.interface import ComputeDriver
+from vncproxy.compute.port_check import DriverPortCheck
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
-from vncproxy.interfaces import Leg
+from vncproxy.interfaces import GrantCheck, Leg
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
@@ -65,12 +68,13 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
     gateway.addService(DatabaseThreads(database, create_tables=settings.keeps_tokens))
     if settings.purge_interval_s:
         gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
+    driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
         _add_workers(gateway, settings, reactor, log_path)
     else:
         registry = Registry(reactor, settings.sessions.stop_timeout)
         endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
-        _add_consoles(gateway, settings, reactor, database, registry, endpoints)
+        _add_consoles(gateway, settings, reactor, database, driver, registry, endpoints)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
@@ -96,7 +100,8 @@ def build_worker(
     database = _Database(settings, reactor)
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database, create_tables=False))
-    _add_consoles(worker, settings, reactor, database, registry, endpoints)
+    driver = _add_driver(worker, settings, reactor)
+    _add_consoles(worker, settings, reactor, database, driver, registry, endpoints)
     return worker
 
 
@@ -111,16 +116,30 @@ class _Database:
         )
 
 
+def _add_driver(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+) -> ComputeDriver | None:
+    """Add the compute driver, if one is configured, and return it."""
+    driver = driver_for(settings, reactor)
+    if driver is not None:
+        gateway.addService(DriverInUse(driver))
+    return driver
+
+
 def _add_consoles(
     gateway: MultiService,
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     database: _Database,
+    driver: ComputeDriver | None,
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
 ) -> None:
     """Add what serves browsers in this process."""
-    site = _console_site(settings, reactor, database.store, registry)
+    checks = [DriverPortCheck(driver)] if driver else []
+    site = _console_site(settings, reactor, database.store, registry, checks)
     _say_where_novnc_is(settings.web_root)
     gateway.addService(registry)
     for description, endpoint in zip(settings.listeners, endpoints, strict=True):
@@ -155,6 +174,7 @@ def _console_site(
     reactor: Any,  # noqa: ANN401
     store: SqlTokenStore,
     registry: Registry,
+    checks: Sequence[GrantCheck],
 ) -> Site:
     policy = SessionPolicy(
         clock=reactor,
@@ -169,7 +189,7 @@ def _console_site(
         observer=Observers([SessionLog()]),
         splice=_splice(settings.sessions.splice, reactor),
     )
-    gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
+    gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES, checks)
     websockets = BrowserFactory(
         settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
     )
@@ -282,3 +302,15 @@ class DatabaseThreads(Service):
     def stopService(self) -> None:
         super().stopService()
         self._threads.stop()
+
+
+class DriverInUse(Service):
+    """The compute driver of a running gateway, let go of when that stops."""
+
+    def __init__(self, driver: ComputeDriver) -> None:
+        self._driver = driver
+
+    @override
+    def stopService(self) -> None:
+        super().stopService()
+        self._driver.stop()

@@ -15,11 +15,11 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.demo.rfb_server import DemoConsoleFactory
+from vncproxy.model import NO_INSTANCE
 from vncproxy.tokens.issue import Issued, TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
 _LINK_LIVES_S = 24 * 3600
-_INSTANCE = "00000000-0000-4000-8000-00000000d130"
 
 
 class DemoConsole(Service):
@@ -53,7 +53,7 @@ class DemoConsole(Service):
         listening: Deferred[Port] = endpoint.listen(factory)
         self._port = await listening
         port = self._port.getHost().port
-        self._issued = self._issuer.issue("novnc", "127.0.0.1", port, _INSTANCE, _LINK_LIVES_S)
+        self._issued = self._issuer.issue("novnc", "127.0.0.1", port, NO_INSTANCE, _LINK_LIVES_S)
         # Not through the log: the link holds a token.
         terminal = sys.__stdout__ or sys.stdout
         terminal.write(f"\nOpen the demo console in a browser:\n\n    {self._issued.url}\n\n")
