@@ -9,7 +9,8 @@ NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
 TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
-	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1
+	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1 \
+	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check fuzz lint format types conf cover dist clean system-packages
@@ -22,7 +23,7 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 
-test: $(VENV)/dev.stamp .cache/novnc.stamp system-packages ## run every test
+test: $(VENV)/dev.stamp .cache/novnc.stamp system-packages $(VENV)/libvirt.stamp ## run every test
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/python -m twisted.trial tests
 
@@ -75,6 +76,13 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml setup.py
 	@echo "Installing vncproxy and its development tools into $(VENV)..."
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/run.stamp
+
+# libvirt-python is built against libvirt's headers, so it is not among the other tools.
+$(VENV)/libvirt.stamp: $(VENV)/dev.stamp | system-packages
+	@if pkg-config --exists libvirt; then \
+		echo "Building libvirt-python..." \
+		&& $(BIN)/pip install -q --disable-pip-version-check -e '.[libvirt]' && touch $@; \
+	else echo "No headers of libvirt, so its tests will be skipped"; fi
 
 # The stamp's text is the path of noVNC's directory: npm's, or the distribution's without npm.
 .cache/novnc.stamp:

@@ -24,6 +24,7 @@ _LAYERS = [
     ["compute.interface", "compute.lookup", "compute.threads", "compute.listening"],
     ["compute.domain_xml"],
     ["compute.inventory_file", "compute.inventory"],
+    ["compute.libvirt_connection", "compute.libvirt_host", "compute.libvirt"],
     ["compute.drivers", "compute.port_check"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e.programs import cannot_test
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.compute.inventory import InventoryDriver
@@ -46,3 +49,22 @@ class DriverForTests(SynchronousTestCase):
         self.assertIn(f"{path}, line 2: servers must be a list", self.fault(options))
         path.write_text("servers: [{name: web1}]\n")
         self.assertIsInstance(self.driver(options), InventoryDriver)
+
+    def test_libvirt(self) -> None:
+        """It needs URIs, and addresses only for hosts that those name."""
+        try:
+            from vncproxy.compute.libvirt import LibvirtDriver
+        except ImportError:
+            cannot_test("not installed: libvirt-python")
+        self.assertIsInstance(self.driver("compute_driver = libvirt"), LibvirtDriver)
+        for options, words in (
+            ("libvirt_uris =", "libvirt_uris, libvirt_addresses: no URI at all"),
+            ("libvirt_uris = kvm1", "kvm1 is no libvirt URI"),
+            ("libvirt_addresses = kvm1:10.0.0.1", "kvm1, which is the host of no URI"),
+        ):
+            self.assertIn(words, self.fault(f"compute_driver = libvirt\n{options}"))
+
+    def test_libvirt_that_is_not_installed(self) -> None:
+        """The line says how to install it."""
+        with patch.dict(sys.modules, {"vncproxy.compute.libvirt": None}):
+            self.assertIn("pip install 'vncproxy[libvirt]'", self.fault("compute_driver = libvirt"))

@@ -21,6 +21,8 @@ def driver_for(settings: Settings, reactor: Any) -> ComputeDriver | None:  # noq
     """
     if settings.compute.compute_driver == "inventory":
         return _inventory(settings, reactor)
+    if settings.compute.compute_driver == "libvirt":
+        return _libvirt(settings, reactor)
     return None
 
 
@@ -38,3 +40,25 @@ def _inventory(settings: Settings, reactor: Any) -> ComputeDriver:  # noqa: ANN4
     except OSError as error:
         raise ConfigError(f"[vncproxy] inventory_file: {path}: {error.strerror}") from error
     return InventoryDriver(path, reactor)
+
+
+def _libvirt(settings: Settings, reactor: Any) -> ComputeDriver:  # noqa: ANN401
+    try:
+        from vncproxy.compute.libvirt import LibvirtDriver, libvirt_hosts
+    except ImportError as error:
+        raise ConfigError(
+            "[vncproxy] compute_driver: libvirt needs libvirt-python and defusedxml; "
+            f"pip install 'vncproxy[libvirt]' ({error})"
+        ) from error
+    options = settings.compute
+    try:
+        hosts = libvirt_hosts(
+            options.libvirt_uris,
+            options.libvirt_addresses,
+            options.libvirt_read_passwords,
+            reactor,
+            options.compute_timeout,
+        )
+    except ValueError as error:
+        raise ConfigError(f"[vncproxy] libvirt_uris, libvirt_addresses: {error}") from error
+    return LibvirtDriver(hosts)
