@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vncproxy.compute.domain_xml import Domain, DomainXmlFault, parse_domain
 from vncproxy.compute.interface import NoSuchConsole
-from vncproxy.compute.listening import Listening
+from vncproxy.compute.listening import Listening, usable
 from vncproxy.model import Credentials
 
 
@@ -19,9 +19,13 @@ def domain_with(devices: str) -> Domain:
     return parse_domain(f"<domain id='3'><name>web</name><devices>{devices}</devices></domain>")
 
 
+def console(domain: Domain, console_type: str) -> Listening:
+    return usable(domain.devices, console_type, "web")
+
+
 class GraphicsTests(SynchronousTestCase):
     def vnc(self, graphics: str) -> Listening:
-        return domain_with(graphics).console("novnc")
+        return console(domain_with(graphics), "novnc")
 
     def test_autoport(self) -> None:
         """The port that libvirt chose; what libvirt 9 writes for a running domain."""
@@ -59,12 +63,12 @@ class GraphicsTests(SynchronousTestCase):
             ("port='-1' tlsPort='5902'", Listening("10.0.0.1", 0, tls_port=5902)),
         ):
             domain = domain_with(f"<graphics type='spice' {ports} listen='10.0.0.1'/>")
-            self.assertEqual(domain.console("spice-html5"), expected)
+            self.assertEqual(console(domain, "spice-html5"), expected)
 
     def test_a_password(self) -> None:
         """Where the XML tells it; no representation shows it."""
         domain = domain_with("<graphics type='vnc' port='5900' passwd='s3cret'/>")
-        self.assertEqual(domain.console("novnc").credentials, Credentials("s3cret"))
+        self.assertEqual(console(domain, "novnc").credentials, Credentials("s3cret"))
         self.assertNotIn("s3cret", repr(domain))
 
     def test_no_usable_console(self) -> None:
@@ -90,7 +94,7 @@ class GraphicsTests(SynchronousTestCase):
 
 class SerialTests(SynchronousTestCase):
     def serial(self, devices: str) -> Listening:
-        return domain_with(devices).console("serial")
+        return console(domain_with(devices), "serial")
 
     def tcp(self, source: str, protocol: str = "<protocol type='raw'/>") -> str:
         return f"<serial type='tcp'>{source}{protocol}<target port='0'/></serial>"
@@ -196,7 +200,7 @@ class AnythingTests(SynchronousTestCase):
         parsed = parse_domain(Tree.tostring(domain, encoding="unicode"))
         for console_type in ("novnc", "spice-html5", "serial"):
             try:
-                found = parsed.console(console_type)
+                found = console(parsed, console_type)
             except NoSuchConsole as error:
                 self.assertTrue(str(error))
                 continue

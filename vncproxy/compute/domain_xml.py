@@ -13,8 +13,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from vncproxy.compute.interface import NOVNC, SERIAL, SPICE, NoSuchConsole
-from vncproxy.compute.listening import Listening
+from vncproxy.compute.interface import NOVNC, SERIAL, SPICE
+from vncproxy.compute.listening import Devices, Listening
 from vncproxy.model import Credentials
 
 _GRAPHICS = {"vnc": NOVNC, "spice": SPICE}
@@ -29,29 +29,12 @@ class Domain:
     """What a domain's XML says of its consoles.
 
     Attributes:
-        name: of the domain.
         running: whether it is the XML of a running domain, the only one that knows ports.
-        devices: of each console type, in the XML's order; a text where a device can't be used.
+        devices: those that are consoles, in the XML's order.
     """
 
-    name: str
     running: bool
-    devices: tuple[tuple[str, Listening | str], ...]
-
-    def console(self, console_type: str) -> Listening:
-        """Return the first usable device of this type.
-
-        Raises:
-            NoSuchConsole: there is none; its text says what is wrong with those that are there.
-        """
-        reasons = []
-        for kind, device in self.devices:
-            if kind == console_type and isinstance(device, Listening):
-                return device
-            if kind == console_type:
-                reasons.append(device)
-        nothing = f"Server {self.name} has no console of type {console_type}."
-        raise NoSuchConsole(nothing, f"{nothing} {'; '.join(map(str, reasons))}".rstrip())
+    devices: Devices
 
 
 def parse_domain(xml: str) -> Domain:
@@ -69,7 +52,6 @@ def parse_domain(xml: str) -> Domain:
     if domain.tag != "domain":
         raise DomainXmlFault("its XML is not a domain's")
     return Domain(
-        name=domain.findtext("name") or "",
         running="id" in domain.attrib,
         devices=(*_graphics(domain), *_serial_lines(domain)),
     )

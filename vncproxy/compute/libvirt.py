@@ -22,7 +22,7 @@ from vncproxy.compute.interface import (
 )
 from vncproxy.compute.libvirt_connection import LibvirtConnection
 from vncproxy.compute.libvirt_host import IReactor, LibvirtHost
-from vncproxy.compute.listening import Way, dialled, is_loopback
+from vncproxy.compute.listening import Way, dialled, is_loopback, usable
 from vncproxy.compute.lookup import one_each, the_one
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class LibvirtDriver:
                 known = True
                 domain = _domain(xml, server)
                 if domain.running:
-                    listening = domain.console(console_type)
+                    listening = usable(domain.devices, console_type, server.name)
                     return dialled(listening, console_type, server.name, host.way)
         if faults:
             raise HostUnreachable(server.name, faults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vncproxy.compute.interface import Console, NoSuchConsole
@@ -41,6 +42,27 @@ class Way:
 
     address: str
     local: bool
+
+
+# The devices of a server: of which console type each is, and where it listens; or, as a text, why
+# it can't be used.
+Devices = Sequence[tuple[str, Listening | str]]
+
+
+def usable(devices: Devices, console_type: str, server: str) -> Listening:
+    """Return where the first usable console of this type listens.
+
+    Raises:
+        NoSuchConsole: there is none; its text says what is wrong with those that are there.
+    """
+    reasons = []
+    for kind, device in devices:
+        if kind == console_type and isinstance(device, Listening):
+            return device
+        if kind == console_type:
+            reasons.append(str(device))
+    nothing = f"Server {server} has no console of type {console_type}."
+    raise NoSuchConsole(nothing, f"{nothing} {'; '.join(reasons)}".rstrip())
 
 
 def dialled(listening: Listening, console_type: str, server: str, way: Way) -> Console:
