@@ -13,6 +13,7 @@ from tests.e2e.programs import cannot_test
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.compute.inventory import InventoryDriver
+from vncproxy.compute.qmp import QmpDriver
 from vncproxy.config.read import ConfigError, read_settings
 
 
@@ -68,3 +69,9 @@ class DriverForTests(SynchronousTestCase):
         """The line says how to install it."""
         with patch.dict(sys.modules, {"vncproxy.compute.libvirt": None}):
             self.assertIn("pip install 'vncproxy[libvirt]'", self.fault("compute_driver = libvirt"))
+
+    def test_qmp(self) -> None:
+        """It needs sockets, whether they are there yet or not."""
+        self.assertIn("qmp_sockets", self.fault("compute_driver = qmp"))
+        options = "compute_driver = qmp\nqmp_sockets = /run/qemu/*.qmp, /tmp/one.sock"
+        self.assertIsInstance(self.driver(options), QmpDriver)

@@ -7,6 +7,7 @@ from typing import Any
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.compute.inventory import InventoryDriver, read_inventory
 from vncproxy.compute.inventory_file import InventoryFault
+from vncproxy.compute.qmp import QmpDriver
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 
@@ -23,6 +24,8 @@ def driver_for(settings: Settings, reactor: Any) -> ComputeDriver | None:  # noq
         return _inventory(settings, reactor)
     if settings.compute.compute_driver == "libvirt":
         return _libvirt(settings, reactor)
+    if settings.compute.compute_driver == "qmp":
+        return _qmp(settings, reactor)
     return None
 
 
@@ -62,3 +65,11 @@ def _libvirt(settings: Settings, reactor: Any) -> ComputeDriver:  # noqa: ANN401
     except ValueError as error:
         raise ConfigError(f"[vncproxy] libvirt_uris, libvirt_addresses: {error}") from error
     return LibvirtDriver(hosts)
+
+
+def _qmp(settings: Settings, reactor: Any) -> ComputeDriver:  # noqa: ANN401
+    if not settings.compute.qmp_sockets:
+        raise ConfigError(
+            "[vncproxy] compute_driver: qmp needs [vncproxy] qmp_sockets, such as /run/qemu/*.qmp"
+        )
+    return QmpDriver(settings.compute.qmp_sockets, reactor, settings.compute.compute_timeout)

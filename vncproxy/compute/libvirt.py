@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
-
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from vncproxy.compute.domain_xml import Domain, DomainXmlFault, parse_domain
 from vncproxy.compute.interface import (
@@ -24,8 +21,7 @@ from vncproxy.compute.libvirt_connection import LibvirtConnection
 from vncproxy.compute.libvirt_host import IReactor, LibvirtHost
 from vncproxy.compute.listening import Way, dialled, is_loopback, usable
 from vncproxy.compute.lookup import one_each, the_one
-
-T = TypeVar("T")
+from vncproxy.compute.together import together
 
 
 class LibvirtDriver:
@@ -40,13 +36,15 @@ class LibvirtDriver:
 
     async def list_servers(self) -> Listing:
         """Return every domain of every host."""
-        answers = await _all(self._hosts, LibvirtConnection.servers)
+        answers = await together(host.ask(LibvirtConnection.servers) for host in self._hosts)
         servers, faults = _parted(answers)
         return Listing(tuple(one_each(servers)), tuple(faults))
 
     async def find_server(self, name_or_id: str) -> Server:
         """Return a domain by its UUID or name."""
-        answers = await _all(self._hosts, lambda connection: connection.find(name_or_id))
+        answers = await together(
+            host.ask(lambda connection: connection.find(name_or_id)) for host in self._hosts
+        )
         servers, faults = _parted(answers)
         return the_one(name_or_id, servers, faults)
 
@@ -55,7 +53,9 @@ class LibvirtDriver:
         if console_type not in CONSOLE_TYPES:
             raise ConsoleTypeUnsupported(console_type)
         hosts = [host for host in self._hosts if host.name == server.host] or self._hosts
-        answers = await _all(hosts, lambda connection: connection.xml(server.id))
+        answers = await together(
+            host.ask(lambda connection: connection.xml(server.id)) for host in hosts
+        )
         faults = [answer for answer in answers if isinstance(answer, HostFault)]
         known = False
         for host, xml in zip(hosts, answers, strict=True):
@@ -75,17 +75,6 @@ class LibvirtDriver:
         """Close the connections; calls that hang are left behind, in threads that end with us."""
         for host in self._hosts:
             host.close()
-
-
-async def _all(
-    hosts: Iterable[LibvirtHost], question: Callable[[LibvirtConnection], T | HostFault]
-) -> list[T | HostFault]:
-    """Return every host's answer, in the hosts' order; each is a fault where there is none."""
-    asked = [Deferred.fromCoroutine(host.ask(question)) for host in hosts]
-    try:
-        return await gatherResults(asked, consumeErrors=True)
-    except FirstError as error:  # cancelled, or a fault of ours
-        error.subFailure.raiseException()
 
 
 def _parted(answers: Iterable[list[Server] | HostFault]) -> tuple[list[Server], list[HostFault]]:

@@ -14,21 +14,22 @@ from vncproxy.config.topic import Topic
 class Compute:
     """The values of these options of ``[vncproxy]``."""
 
-    compute_driver: Literal["inventory", "libvirt"] | None
+    compute_driver: Literal["inventory", "libvirt", "qmp"] | None
     compute_timeout: float
     inventory_file: str | None
     libvirt_uris: tuple[str, ...]
     libvirt_addresses: dict[str, str]
     libvirt_read_passwords: bool
+    qmp_sockets: tuple[str, ...]
 
 
 OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "compute_driver",
-        choices=["inventory", "libvirt"],
-        help="Who knows the servers and their consoles: inventory, a file; or libvirt, on one or "
-        "many hosts. See docs/compute.md. Unset: nobody, and tokens are made for a host and a "
-        "port.",
+        choices=["inventory", "libvirt", "qmp"],
+        help="Who knows the servers and their consoles: inventory, a file; libvirt, on one or "
+        "many hosts; or qmp, QEMU's own monitors. See docs/compute.md. Unset: nobody, and tokens "
+        "are made for a host and a port.",
     ),
     cfg.FloatOpt(
         "compute_timeout",
@@ -60,6 +61,12 @@ OPTIONS: list[cfg.Opt] = [
         help="Read the domains' VNC and SPICE passwords from libvirt, so that their users need "
         "none. libvirt tells them only to those who may change domains; without this the "
         "connections are read-only.",
+    ),
+    cfg.ListOpt(
+        "qmp_sockets",
+        default=[],
+        help="UNIX sockets of QEMU's monitors, for `compute_driver = qmp`; patterns, too: "
+        "`/run/qemu/*.qmp`. A monitor talks to one program at a time.",
     ),
 ]
 
