@@ -10,7 +10,7 @@ NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
 	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1 \
-	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev
+	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check fuzz lint format types conf cover dist clean system-packages

@@ -32,7 +32,7 @@ _LAYERS = [
     ["compute.inventory_file", "compute.inventory"],
     ["compute.libvirt_connection", "compute.libvirt_host", "compute.libvirt"],
     ["compute.qmp"],
-    ["compute.drivers", "compute.port_check"],
+    ["compute.drivers", "compute.once", "compute.port_check"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],

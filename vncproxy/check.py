@@ -10,6 +10,7 @@ from pathlib import Path
 
 from OpenSSL import SSL, crypto
 
+from vncproxy.compute.once import ask_once
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
@@ -42,6 +43,7 @@ def check(settings: Settings) -> list[Finding]:
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
         _novnc(settings.web_root),
+        *_servers(settings),
     ]
 
 
@@ -117,6 +119,21 @@ def _novnc(root: Path | None) -> Finding:
     if not (root / "core/rfb.js").is_file():
         return Finding("noVNC", False, f"{root} has no core/rfb.js; {remedy}")
     return Finding("noVNC", True, str(root))
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """Ask the compute driver for its servers, where there is one."""
+    try:
+        listing = ask_once(settings, lambda driver: driver.list_servers())
+    except ConfigError as error:
+        yield Finding("servers", False, str(error))
+        return
+    if listing is not None:
+        driver = settings.compute.compute_driver
+        yield Finding("servers", True, f"{len(listing.servers)}, says {driver}")
+        yield from (
+            Finding("servers", False, f"{fault.host}: {fault.reason}") for fault in listing.faults
+        )
 
 
 def _tried(subject: str, attempt: Callable[[], str]) -> Finding:
