@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import traceback
+from pathlib import Path
 
 import yaml
 from hypothesis import given
@@ -22,7 +24,7 @@ _HOST = "servers:\n  - name: a\n    consoles:\n      novnc: "  # and the console
 def example() -> str:
     """Return the inventory that the module's docstring shows."""
     shown = (inventory_file.__doc__ or "").partition("\n\n")[2].partition("\n\nA server")[0]
-    return "\n".join(line.removeprefix("    ") for line in shown.splitlines())
+    return textwrap.dedent(shown)
 
 
 class InventoryFileTests(SynchronousTestCase):
@@ -41,6 +43,13 @@ class InventoryFileTests(SynchronousTestCase):
             },
         )
         self.assertEqual(router.password_files, {"novnc": PasswordFile("router.password", "admin")})
+
+    def test_the_operators_example(self) -> None:
+        """The one of docs/compute.md can be used as it stands there."""
+        text = (Path(__file__).parents[2] / "docs/compute.md").read_text()
+        block = "    servers:" + text.partition("    servers:")[2].partition("\n\n")[0]
+        names = [entry.server.name for entry in parse_inventory(textwrap.dedent(block))]
+        self.assertEqual(names, ["web1", "router", "old"])
 
     def test_nothing_in_it(self) -> None:
         """An inventory that is still empty is one."""
