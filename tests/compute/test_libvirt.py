@@ -243,6 +243,16 @@ class FailingHostTests(LibvirtTestCase):
         self.clock.advance(5.1)
         self.assertEqual((await stays).name, "web")
 
+    async def test_ssh_asks_nobody(self) -> None:
+        """A question of ssh's on the gateway's terminal would never be answered."""
+        ssh, said = (Path(self.mktemp()).absolute() for _ in range(2))
+        ssh.write_text(f'#!/bin/sh\necho "$@" > {said}\nexit 1\n')
+        ssh.chmod(0o755)
+        driver = self.driver(f"qemu+ssh://kvm1/system?command={ssh}")
+        (fault,) = (await driver.list_servers()).faults
+        self.assertEqual(fault.host, "kvm1")
+        self.assertIn("BatchMode=yes", said.read_text())
+
 
 class HostsTests(LibvirtTestCase):
     def test_names_and_ways(self) -> None:

@@ -92,7 +92,14 @@ class LibvirtConnection:
         self._open = None
 
     def _call(self, ask: Callable[[libvirt.virConnect], T]) -> T | HostFault:
-        """Return an answer, by a new connection if the one that there is turns out to be dead."""
+        """Return an answer; by a new connection, if the one that was there turns out to be dead."""
+        answer = self._try(ask)
+        connection = self._open
+        if isinstance(answer, HostFault) and connection is not None and not _alive(connection):
+            answer = self._try(ask)
+        return answer
+
+    def _try(self, ask: Callable[[libvirt.virConnect], T]) -> T | HostFault:
         if not self._opening.acquire(timeout=self._patience_s):
             return HostFault(self._host, "another look-up still waits for its connection")
         try:
@@ -104,12 +111,11 @@ class LibvirtConnection:
         try:
             return ask(connection)
         except libvirt.libvirtError as error:
-            if not connection.isAlive():
-                self._open = None
             return HostFault(self._host, _reason(error))
 
     def _opened(self) -> libvirt.virConnect:
-        if self._open is None or not self._open.isAlive():
+        if self._open is None or not _alive(self._open):
+            self._open = None
             _serve_events()
             open_it = libvirt.open if self._read_passwords else libvirt.openReadOnly
             self._open = open_it(self._uri)
@@ -138,6 +144,13 @@ def _serve_events() -> None:
             libvirt.virEventRunDefaultImpl()
 
     threading.Thread(target=serve, name="libvirt events", daemon=True).start()
+
+
+def _alive(connection: libvirt.virConnect) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _or_none(call: Callable[..., T], *arguments: object) -> T | None:
