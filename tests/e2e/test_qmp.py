@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import select
 import socket
 import tempfile
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.compute.harness import until
@@ -165,6 +168,23 @@ class FailingMonitorTests(QmpTestCase):
             with self.assertRaises(HostUnreachable):
                 await driver.find_server("taken")
         self.assertEqual((await self.driver.find_server("taken")).name, "taken")
+
+    async def test_a_monitor_with_a_full_queue(self) -> None:
+        """Other programs wait for it, too: its turn comes."""
+        from twisted.internet import reactor
+
+        self.qemu("taken")
+        with contextlib.ExitStack() as others:
+            result = 0
+            while result == 0:
+                other = others.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                result = other.connect_ex(f"{self.directory}/taken.qmp")
+            self.assertEqual(result, errno.EAGAIN)
+            asked = Deferred.fromCoroutine(self.driver.find_server("taken"))
+            for _turn in range(20):
+                await deferLater(reactor, 0)
+        self.assertEqual((await asked).name, "taken")
 
     async def test_no_monitor(self) -> None:
         """Something else that listens there is told as what it is."""

@@ -7,10 +7,11 @@ import glob
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -39,6 +40,7 @@ from vncproxy.compute.together import together
 from vncproxy.interfaces import IStreamTransport
 
 _HERE = Way("127.0.0.1", local=True)
+_QUEUE_S = 0.05
 _NOBODY_LISTENS = (errno.ENOENT, errno.ECONNREFUSED)
 
 
@@ -129,15 +131,25 @@ class QmpDriver:
 
     async def _converse(self, path: str, commands: Sequence[str]) -> Answers:
         answers: Deferred[Answers] = Deferred()
-        factory = Factory.forProtocol(lambda: _Conversation(QmpTalk(commands), answers))
-        factory.noisy = False
-        endpoint = UNIXClientEndpoint(self._reactor, path, self._timeout_s)
-        conversation: _Conversation = await endpoint.connect(factory)
+        conversation = _Conversation(QmpTalk(commands), answers)
+        await self._connect(path, conversation)
         try:
             return await answers
         finally:
             conversation.transport.abortConnection()
             await conversation.gone  # only then does QEMU take the next client
+
+    async def _connect(self, path: str, conversation: _Conversation) -> None:
+        endpoint = UNIXClientEndpoint(self._reactor, path, self._timeout_s)
+        while True:
+            try:
+                await connectProtocol(endpoint, conversation)
+                return
+            except ConnectError as error:
+                if error.osError is not None:
+                    raise
+            # EAGAIN, for which Twisted has no word: too many clients wait for this monitor.
+            await deferLater(self._reactor, _QUEUE_S)
 
 
 class _Conversation(Protocol):
