@@ -13,14 +13,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.compute.harness import until
+from tests.compute.harness import ThreadedClock, until
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.programs import Gateway, Program, becomes_true, free_port, require
 from tests.e2e.vnc_servers import listens
 from vncproxy.compute.interface import (
     Console,
     ConsoleTypeUnsupported,
-    HostUnreachable,
     NoSuchConsole,
     ServerAmbiguous,
     ServerNotFound,
@@ -33,14 +32,11 @@ _ID = "11111111-2222-4333-8444-555555555555"
 
 class QmpTestCase(TestCase):
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
-        self.addCleanup(self.directory.rmdir)
-        self.driver = self.driver_within(30)
-
-    def driver_within(self, timeout_s: float) -> QmpDriver:
         from twisted.internet import reactor
 
-        return QmpDriver([f"{self.directory}/*.qmp"], reactor, timeout_s)
+        self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.addCleanup(self.directory.rmdir)
+        self.driver = QmpDriver([f"{self.directory}/*.qmp"], reactor, 30)
 
     def qemu(self, socket_name: str, *options: str) -> Program:
         """Run a machine that does nothing, with its monitor on this socket."""
@@ -157,16 +153,22 @@ class FailingMonitorTests(QmpTestCase):
         """Another program that keeps it is not waited for long, nor by the other machines."""
         self.qemu("free")
         self.qemu("taken")
-        driver = self.driver_within(1)
+        clock = ThreadedClock()
+        driver = QmpDriver([f"{self.directory}/*.qmp"], clock, 5)
+        taken = f"{self.directory}/taken.qmp"
         with socket.socket(socket.AF_UNIX) as other:
-            other.connect(f"{self.directory}/taken.qmp")
+            other.connect(taken)
             other.recv(100)
-            listing = await driver.list_servers()
-            self.assertEqual([server.name for server in listing.servers], ["free"])
-            (fault,) = listing.faults
-            self.assertIn("is another program using it?", fault.reason)
-            with self.assertRaises(HostUnreachable):
-                await driver.find_server("taken")
+            asked = Deferred.fromCoroutine(driver.list_servers())
+            await until(lambda: list(driver._turns) == [taken])
+            clock.advance(5)
+            listing = await asked
+        self.assertEqual([server.name for server in listing.servers], ["free"])
+        (fault,) = listing.faults
+        self.assertEqual(
+            (fault.host, fault.reason),
+            (taken, "it did not answer in 5 s; is another program using it?"),
+        )
         self.assertEqual((await self.driver.find_server("taken")).name, "taken")
 
     async def test_a_monitor_with_a_full_queue(self) -> None:
