@@ -14,7 +14,7 @@ class BoundedThreadsTests(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.threads = BoundedThreads(reactor, 2, "test")  # type: ignore[arg-type]
+        self.threads = BoundedThreads(reactor, 2, self.id())  # type: ignore[arg-type]
         self.gates: list[threading.Event] = []
         self.began: list[int] = []
 
@@ -66,5 +66,5 @@ class BoundedThreadsTests(TestCase):
     async def test_hanging_threads_end_with_the_process(self) -> None:
         """They are daemons: a host that never answers does not keep the gateway from stopping."""
         _hangs = self.hang()
-        hanging = [thread for thread in threading.enumerate() if thread.name == "test"]
+        hanging = [thread for thread in threading.enumerate() if thread.name == self.id()]
         self.assertEqual([thread.daemon for thread in hanging], [True])
