@@ -180,6 +180,8 @@ class Dialer:
         self._timeout_s = timeout_s
         self._tls = tls
         self._targets = targets
+        self._factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
+        self._factory.noisy = False
 
     async def dial(self, grant: Grant) -> Reached:
         """Return the connection to the grant's server.
@@ -210,9 +212,7 @@ class Dialer:
 
     async def _connect(self, grant: Grant) -> TargetProtocol:
         where = grant.target
-        factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
-        factory.noisy = False
-        connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(factory)  # type: ignore[assignment]  # the factory's protocol
+        connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(self._factory)  # type: ignore[assignment]  # the factory's protocol
         connecting.addTimeout(self._timeout_s, self._reactor, _too_late)
         try:
             return await connecting
