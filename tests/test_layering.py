@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
-    ["model", "errors", "interfaces"],
+    ["kinds", "model", "errors", "interfaces"],
     ["config.topic"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
     ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
@@ -21,7 +21,7 @@ _LAYERS = [
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
     ["tokens.engine", "tokens.issue"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
-    ["splice.direct", "splice.engine", "rfb.negotiator"],
+    ["splice.direct", "splice.engine", "opening", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],
     ["session", "session_log", "observers", "registry"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
@@ -34,6 +34,7 @@ _LAYERS = [
     ["tap", "cli"],
 ]
 _PURE = {
+    "kinds",
     "model",
     "errors",
     "rfb.reader",

@@ -26,7 +26,8 @@ class Answer:
     Attributes:
         status: HTTP status where the answer is given in HTTP.
         close_code: WebSocket close code; 4000 + status for our own refusals (RFC 6455 §7.4.2).
-        words: what the user reads; at most 100 bytes, so that a Close frame can carry it.
+        words: what the user reads; at most 80 bytes, so that a Close frame can carry it, with the
+            request id.
         level: of the session's end line in the log.
     """
 

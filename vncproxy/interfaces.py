@@ -65,8 +65,8 @@ class Leg(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; those that the peer does not take now are kept."""
 
-    def close(self, ending: Ending) -> None:
-        """Deliver what was written, say why in the leg's own protocol, and close."""
+    def close(self, ending: Ending, words: str) -> None:
+        """Deliver what was written, say why, if the leg's own protocol can, and close."""
 
     def abort(self) -> None:
         """Close at once; what was not delivered is dropped."""

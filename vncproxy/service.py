@@ -26,6 +26,7 @@ from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.registry import Registry
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy
 from vncproxy.session_log import SessionLog
 from vncproxy.splice.engine import Engine
@@ -164,7 +165,7 @@ def _console_site(
             target_tls_of(settings),
             TargetsFile(settings.targets.targets_file),
         ),
-        auth_schemes=settings.vnc.auth_schemes,
+        opener=partial(Negotiator, auth_schemes=settings.vnc.auth_schemes),
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
         observer=Observers([SessionLog()]),
         splice=_splice(settings.sessions.splice, reactor),
