@@ -25,7 +25,7 @@ _LAYERS = [
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "opening", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],
-    ["session", "session_log", "observers", "registry"],
+    ["session", "session_log", "observers", "registry", "revocation"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from tests.helpers import grant_for
 from tests.test_session import FakeDialer, SessionTestCase
 from vncproxy.errors import TargetRefused, TokenExpired
-from vncproxy.model import Ending, Grant
+from vncproxy.model import Ending, Grant, Token
 from vncproxy.opening import RawOpening
 from vncproxy.target import Reached
 
@@ -123,3 +124,46 @@ class RawRefusalTests(RawTestCase):
         self.lose(self.server, Ending.SERVER_CLOSED)
         self.assertEqual(self.browser.closed_with, Ending.SERVER_CLOSED)
         self.assertEqual(self.browser.closed_saying, "The machine closed the console.")
+
+
+class LifetimeTests(RawTestCase):
+    """``enforce_session_timeout``: a console lives as long as its token."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.policy = replace(self.policy, lifetime_s=lambda _grant: 600)
+
+    def test_it_counts_from_the_opening(self) -> None:
+        """The time that remains when the console opens is given, and no more."""
+        self.start()
+        self.clock.advance(10)
+        self.connect()
+        self.clock.advance(599.9)
+        self.assertIsNone(self.browser.closed_with)
+        self.clock.advance(0.2)
+        self.assertEqual(self.browser.closed_with, Ending.SESSION_EXPIRED)
+        self.assertEqual(self.server.closed_with, Ending.SESSION_EXPIRED)
+        self.assertIn("The time for this console is over.", self.browser.closed_saying)
+
+    def test_no_timer_is_left(self) -> None:
+        """A console that ends before leaves nothing behind: nova's timer kept its process alive."""
+        done = self.open()
+        self.lose(self.server, Ending.SERVER_CLOSED)
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_token_that_expired_while_the_console_opened(self) -> None:
+        """No time is left, so it ends at once."""
+        self.policy = replace(self.policy, lifetime_s=lambda _grant: -3)
+        self.open()
+        self.clock.advance(0)
+        self.assertEqual(self.browser.closed_with, Ending.SESSION_EXPIRED)
+
+    def test_the_grant_decides(self) -> None:
+        """What is asked is the token's own grant."""
+        asked: list[Grant] = []
+        self.policy = replace(self.policy, lifetime_s=lambda grant: asked.append(grant))
+        self.open()
+        self.assertEqual(asked, [grant_for(Token("t"))])
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -26,12 +26,13 @@ from vncproxy.config.settings import Settings
 from vncproxy.interfaces import Leg
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 from vncproxy.listener import Listener, endpoint_from
-from vncproxy.model import SessionFacts
+from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
+from vncproxy.revocation import RevocationCheck
 from vncproxy.rfb.negotiator import Negotiator
-from vncproxy.session import SessionPolicy
+from vncproxy.session import SessionPolicy, endless
 from vncproxy.session_log import SessionLog
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.portable import Splice
@@ -129,6 +130,10 @@ def _add_consoles(
 ) -> None:
     """Add what serves browsers in this process."""
     gateway.addService(registry)
+    interval_s = settings.sessions.revoke_check
+    if interval_s:
+        check = RevocationCheck(registry, database.store, interval_s, reactor, time.time)
+        gateway.addService(check)
     policy = _session_policy(settings, reactor)
     left = iter(endpoints)
     for front in settings.served:
@@ -178,7 +183,12 @@ def _session_policy(settings: Settings, reactor: Any) -> SessionPolicy:  # noqa:
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
         observer=Observers([SessionLog()]),
         splice=_splice(settings.sessions.splice, reactor),
+        lifetime_s=_rest_of_token if settings.consoleauth.enforce_session_timeout else endless,
     )
+
+
+def _rest_of_token(grant: Grant) -> float:
+    return grant.expires - time.time()
 
 
 def _console_site(

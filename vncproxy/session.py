@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout
+from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
 from vncproxy.interfaces import Leg, SessionObserver
 from vncproxy.model import Ending, Grant, SessionFacts
 from vncproxy.opening import Opener, Opening
@@ -22,6 +22,11 @@ from vncproxy.target import Dialer
 
 _REFUSAL_S = 5.0  # for a client to hear in its protocol why it gets no console
 _CLOSE_S = 10.0  # for both peers to take what was written, and to close
+
+
+def endless(_grant: Grant) -> float | None:
+    """Let a console stay open for as long as both sides want."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class SessionPolicy:
         negotiation_timeout_s: seconds from the WebSocket's opening to the handshakes' end.
         observer: is told of every session's edges.
         splice: makes a session's splice of its two legs.
+        lifetime_s: seconds that a console may stay open once it is; None for no such limit.
     """
 
     clock: IReactorTime
@@ -43,6 +49,7 @@ class SessionPolicy:
     negotiation_timeout_s: float
     observer: SessionObserver
     splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
+    lifetime_s: Callable[[Grant], float | None] = endless
 
 
 class Session:
@@ -136,7 +143,18 @@ class Session:
         )
         self._splice = self._policy.splice(browser, server, self.facts)
         self._splice.start(*opening.rest())
-        await Deferred()  # until end() cancels it
+        await self._stay_open(grant)
+
+    async def _stay_open(self, grant: Grant) -> None:
+        """Wait until ``end`` cancels this, or the console's time is over."""
+        staying: Deferred[None] = Deferred()
+        lifetime_s = self._policy.lifetime_s(grant)
+        if lifetime_s is not None:
+            staying.addTimeout(max(0.0, lifetime_s), self._policy.clock)
+        try:
+            await staying
+        except TimeoutError as error:
+            raise SessionExpired(f"token {grant.token_id} expired at {grant.expires}") from error
 
     async def _open(self, opening: Opening, grant: Grant) -> Leg:
         reached = await self._policy.dialer.dial(grant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from tests.e2e import fake_targets
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.chromium import canvas_picture, open_page, save_screenshot, wait_for_state
 from tests.e2e.fake_targets import FakeTarget
@@ -249,6 +251,69 @@ class SpiceTests(ConsolesTestCase):
             return max(ImageStat.Stat(difference).mean) <= _SPICE_DEPTH
 
         self.assertTrue(becomes_true(agrees), canvas_picture(page).getextrema())
+
+
+class LiveEndTests(ConsolesTestCase):
+    """Consoles that end because of their token."""
+
+    def open(self, *options: str) -> tuple[ClientConnection, str]:
+        """Open a console that echoes; return it, and its token's id."""
+        url = self.gateway.console_url(self.target, "--type=serial", *options)
+        console = open_socket(url)
+        self.addCleanup(console.close)
+        console.send(b"hello")
+        self.assertEqual(read_until(console, b"hello"), b"hello")
+        ids = self.gateway.program.wait_for(r"[\s\S]*token ([0-9a-f]{12})")
+        return console, ids[1]
+
+    def database(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.gateway.directory / "state/vncproxy.sqlite")
+        self.addCleanup(database.close)
+        return database
+
+    def setUp(self) -> None:
+        self.target = self.echo()
+
+    def test_a_revoked_token(self) -> None:
+        """Its console is closed with the reason; others stay."""
+        self.start_gateway(revoke_check=0.2)
+        kept, _ = self.open()
+        ended, token_id = self.open()
+        self.assertEqual(self.gateway.command("token", "revoke", token_id).returncode, 0)
+        words = "Access to this console has ended. If the machine has moved, open it again."
+        self.assertEqual(read_close(ended), (4401, words))
+        self.gateway.program.wait_for(rf"token-revoked \(token {token_id} was deleted\)")
+        kept.send(b"still there")
+        read_until(kept, b"still there")
+
+    def test_what_ends_nothing(self) -> None:
+        """Neither the purge of expired tokens nor a broken database does."""
+        self.start_gateway(revoke_check=0.2, token_purge_interval=1)
+        console, _ = self.open()
+        with self.database() as database:
+            database.execute("DROP TABLE console_auth_tokens")
+        self.gateway.program.wait_for("revoked tokens are not noticed now: .*no such table")
+        console.send(b"still there")
+        read_until(console, b"still there")
+
+    def test_the_time_of_a_token(self) -> None:
+        """With enforce_session_timeout a console ends with its token."""
+        self.start_gateway("[consoleauth]\nenforce_session_timeout = True\n")
+        console, _ = self.open("--ttl=2")
+        words = "The time for this console is over. Open the console again."
+        self.assertEqual(read_close(console), (4401, words))
+        self.gateway.program.wait_for(r"session-expired \(token [0-9a-f]{12} expired at \d+\)")
+
+    def test_vnc_consoles_too(self) -> None:
+        """Those of noVNC end in the same way."""
+        self.start_gateway(revoke_check=0.2)
+        target = FakeTarget(fake_targets.echo)
+        self.addCleanup(target.stop)
+        with ScriptedBrowser(self.gateway.console_url(target.port)) as browser:
+            browser.open_console()
+            with self.database() as database:
+                database.execute("DELETE FROM console_auth_tokens")
+            self.assertEqual(browser.read_close()[0], 4401)
 
 
 class StartTests(ConsolesTestCase):
