@@ -10,14 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
-    ["model", "errors", "interfaces"],
+    ["kinds", "model", "errors", "interfaces"],
     ["config.topic"],
     ["config.topics.compute"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
     ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
     ["config.topics.processes"],
     ["config.topics.sessions", "config.topics.targets", "config.topics.vnc"],
-    ["config.endpoints", "config.options", "config.settings", "config.read"],
+    ["config.topics.serial_console", "config.topics.spice", "config.topics.fronts"],
+    ["config.endpoints", "config.front", "config.options", "config.settings"],
+    ["config.library", "config.read"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
     ["tokens.engine", "tokens.issue"],
@@ -34,9 +36,9 @@ _LAYERS = [
     ["compute.qmp"],
     ["compute.drivers", "compute.once", "compute.port_check"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
-    ["splice.direct", "splice.engine", "rfb.negotiator"],
+    ["splice.direct", "splice.engine", "opening", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],
-    ["session", "session_log", "observers", "registry"],
+    ["session", "session_log", "observers", "registry", "revocation"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
@@ -47,6 +49,7 @@ _LAYERS = [
     ["tap", "cli"],
 ]
 _PURE = {
+    "kinds",
     "model",
     "errors",
     "rfb.reader",

@@ -11,6 +11,7 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 
 from vncproxy.compute.once import ask_once
+from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
@@ -42,7 +43,7 @@ def check(settings: Settings) -> list[Finding]:
         _certificate(settings),
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
-        _novnc(settings.web_root),
+        *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
     ]
 
@@ -55,21 +56,23 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
     from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
 
-    for description in settings.listeners:
+    described = [(front, text) for front in settings.served for text in front.listeners]
+    for front, description in described:
+        subject = f"{front.kind.console_type} listener"
         if description.startswith("systemd:"):
-            yield Finding("listener", True, f"{description}, whose socket only systemd has")
+            yield Finding(subject, True, f"{description}, whose socket only systemd has")
             continue
         try:
             serverFromString(reactor, description)
         except Exception as error:  # endpoint parsers raise whatever their reader raised
-            yield Finding("listener", False, f"{description}: {error}; see [vncproxy] listen")
+            yield Finding(subject, False, f"{description}: {error}; see {front.option}")
         else:
-            yield Finding("listener", True, description)
+            yield Finding(subject, True, description)
 
 
 def _certificate(settings: Settings) -> Finding:
     cert, key = settings.default.cert, settings.default.key
-    if settings.listening.listen:
+    if not any(front.is_novas for front in settings.served):
         return Finding("certificate", True, "those that [vncproxy] listen names")
     if not settings.tls:
         return Finding("certificate", True, f"none: {cert} does not exist, so no TLS")
@@ -112,13 +115,10 @@ def _database(settings: Settings) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _novnc(root: Path | None) -> Finding:
-    remedy = "install noVNC (npm install @novnc/novnc) and name it in [DEFAULT] web"
-    if root is None:
-        return Finding("noVNC", False, f"no directory; {remedy}")
-    if not (root / "core/rfb.js").is_file():
-        return Finding("noVNC", False, f"{root} has no core/rfb.js; {remedy}")
-    return Finding("noVNC", True, str(root))
+def _library(library: Library) -> Finding:
+    nothing_wanted = library.optional and library.root is None
+    ok = library.fault is None or nothing_wanted
+    return Finding(library.name, ok, library.fault or str(library.root))
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from vncproxy.check import Finding, check
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
+from vncproxy.kinds import KINDS
 from vncproxy.model import NO_INSTANCE, Credentials, Grant
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
@@ -65,7 +66,7 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )
     create.add_argument("--username", help="for consoles that ask for one")
-    create.add_argument("--type", default="novnc", choices=["novnc"], help="kind of console")
+    create.add_argument("--type", default="novnc", choices=list(KINDS), help="kind of console")
     _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
     revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
     revoke.add_argument("id", help="as `vncproxy token list` shows it")
@@ -96,7 +97,7 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     ttl_s = settings.consoleauth.token_ttl if options.ttl is None else options.ttl
     if ttl_s <= 0:
         raise ConfigError("--ttl: give a number of seconds above 0")
-    issuer = TokenIssuer(_table(settings), time.time, settings.vnc.novncproxy_base_url)
+    issuer = TokenIssuer(_table(settings), time.time, settings.base_urls)
     credentials = _credentials(options)
     issued = issuer.issue(
         options.type, options.host, options.port, options.instance, ttl_s, credentials
@@ -166,7 +167,7 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _line(finding: Finding) -> str:
-    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14}  {finding.text}"
+    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<20}  {finding.text}"
 
 
 def _shown(grant: Grant) -> dict[str, object]:

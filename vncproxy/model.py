@@ -44,6 +44,8 @@ class Ending(enum.Enum):
     CLIENT_CLOSED = "client-closed"
     CLIENT_LOST = "client-lost"
     # The session ran, and then:
+    SESSION_EXPIRED = "session-expired"
+    TOKEN_REVOKED = "token-revoked"
     SERVER_CLOSED = "server-closed"
     SERVER_LOST = "server-lost"
     GATEWAY_STOPPING = "gateway-stopping"

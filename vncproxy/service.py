@@ -6,8 +6,8 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -16,20 +16,26 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 from typing_extensions import override
 
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.compute.port_check import DriverPortCheck
+from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.interfaces import GrantCheck, Leg
+from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 from vncproxy.listener import Listener, endpoint_from
-from vncproxy.model import SessionFacts
+from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
+from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
-from vncproxy.session import SessionPolicy
+from vncproxy.revocation import RevocationCheck
+from vncproxy.rfb.negotiator import Negotiator
+from vncproxy.session import SessionPolicy, endless
 from vncproxy.session_log import SessionLog
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.portable import Splice
@@ -41,14 +47,13 @@ from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
-from vncproxy.web.site import ConsoleSite, page_tree
+from vncproxy.web.site import ConsoleSite, page_tree, serial_pages, spice_pages
 from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
 from vncproxy.web.websocket import BrowserFactory
 from vncproxy.workers.launch import WorkerLauncher
 from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
-_CONSOLE_TYPES = ("novnc",)
 _log = Logger()
 
 
@@ -73,7 +78,11 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
         _add_workers(gateway, settings, reactor, log_path)
     else:
         registry = Registry(reactor, settings.sessions.stop_timeout)
-        endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
+        endpoints = [
+            endpoint_from(reactor, listen, front.option)
+            for front in settings.served
+            for listen in front.listeners
+        ]
         _add_consoles(gateway, settings, reactor, database, driver, registry, endpoints)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
@@ -139,11 +148,20 @@ def _add_consoles(
 ) -> None:
     """Add what serves browsers in this process."""
     checks = [DriverPortCheck(driver)] if driver else []
-    site = _console_site(settings, reactor, database.store, registry, checks)
-    _say_where_novnc_is(settings.web_root)
     gateway.addService(registry)
-    for description, endpoint in zip(settings.listeners, endpoints, strict=True):
-        gateway.addService(Listener(description, endpoint, site))
+    interval_s = settings.sessions.revoke_check
+    if interval_s:
+        check = RevocationCheck(registry, database.store, interval_s, reactor, time.time)
+        gateway.addService(check)
+    policy = _session_policy(settings, reactor)
+    left = iter(endpoints)
+    for front in settings.served:
+        _say_where_library_is(library_for(settings, front.kind))
+        site = _console_site(
+            settings, reactor, front.kind, policy, database.store, registry, checks
+        )
+        for description in front.listeners:
+            gateway.addService(Listener(description, next(left), site, front.options))
 
 
 def _add_workers(
@@ -153,14 +171,17 @@ def _add_workers(
     log_path: str | None,
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
-    held = [(listen, HeldOpen(endpoint_from(reactor, listen))) for listen in settings.listeners]
+    fronts = [(front, listen) for front in settings.served for listen in front.listeners]
+    held = [
+        (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
+    ]
     launcher = WorkerLauncher(reactor, settings, log_path, held)
     count = settings.processes.workers
     gateway.addService(Workers(reactor, count, launcher, partial(_exit_with_fault, reactor)))
     nobody = Factory()
     nobody.noisy = False
-    for description, endpoint in held:
-        gateway.addService(Listener(description, endpoint, nobody))
+    for (front, description), (_, endpoint) in zip(fronts, held, strict=True):
+        gateway.addService(Listener(description, endpoint, nobody, front.options))
 
 
 def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
@@ -169,14 +190,9 @@ def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
     reactor.stop()
 
 
-def _console_site(
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-    store: SqlTokenStore,
-    registry: Registry,
-    checks: Sequence[GrantCheck],
-) -> Site:
-    policy = SessionPolicy(
+def _session_policy(settings: Settings, reactor: Any) -> SessionPolicy:  # noqa: ANN401
+    """Return what the sessions of every kind of console have in common."""
+    return SessionPolicy(
         clock=reactor,
         dialer=Dialer(
             reactor,
@@ -184,17 +200,39 @@ def _console_site(
             target_tls_of(settings),
             TargetsFile(settings.targets.targets_file),
         ),
-        auth_schemes=settings.vnc.auth_schemes,
+        opener=RawOpening,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
         observer=Observers([SessionLog()]),
         splice=_splice(settings.sessions.splice, reactor),
+        lifetime_s=_rest_of_token if settings.consoleauth.enforce_session_timeout else endless,
     )
-    gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES, checks)
+
+
+def _rest_of_token(grant: Grant) -> float:
+    return grant.expires - time.time()
+
+
+def _console_site(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    kind: Kind,
+    policy: SessionPolicy,
+    store: SqlTokenStore,
+    registry: Registry,
+    checks: Sequence[GrantCheck],
+) -> Site:
+    if kind.speaks_rfb:
+        opener = partial(Negotiator, auth_schemes=settings.vnc.auth_schemes)
+        policy = replace(policy, opener=opener)
+    gate = Gate(store, OriginRules(settings.console.allowed_origins), [kind.console_type], checks)
     websockets = BrowserFactory(
-        settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
+        settings.sessions.max_message_size,
+        settings.sessions.heartbeat_interval,
+        reactor,
+        kind.takes_text,
     )
     return ConsoleSite(
-        pages=page_tree(settings.web_root, settings.listening.frame_ancestors),
+        pages=_pages(settings, kind),
         upgrade=ConsoleUpgrade(gate, policy, registry, websockets),
         verdict=Verdict(gate, policy),
         frame_ancestors=settings.listening.frame_ancestors,
@@ -214,14 +252,16 @@ def _splice(
     return Engine(reactor).splice
 
 
-def _say_where_novnc_is(root: Path | None) -> None:
-    if root is not None and (root / "core/rfb.js").is_file():
-        _log.info("noVNC is served from {root}", root=root)
-    else:
-        _log.warn(
-            "no noVNC in {root}, so no console can be shown; name its directory in [DEFAULT] web",
-            root=root or "/usr/share/novnc",
-        )
+def _pages(settings: Settings, kind: Kind) -> Resource:
+    pages = {NOVNC: page_tree, SERIAL: serial_pages, SPICE: spice_pages}[kind]
+    return pages(library_for(settings, kind).root, settings.listening.frame_ancestors)
+
+
+def _say_where_library_is(library: Library) -> None:
+    if library.fault is None:
+        _log.info("{name} is served from {root}", name=library.name, root=library.root)
+    elif not library.optional:
+        _log.warn("{fault}", fault=library.fault)
 
 
 def target_tls_of(settings: Settings) -> TargetTls:
@@ -253,7 +293,7 @@ def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Servic
         raise ConfigError(
             "[vncproxy] demo: the demo console needs Pillow; pip install 'vncproxy[demo]'"
         ) from error
-    return DemoConsole(reactor, table, settings.vnc.novncproxy_base_url)
+    return DemoConsole(reactor, table, settings.base_urls)
 
 
 class StopInTurn(MultiService):

@@ -114,7 +114,7 @@ class TargetProtocol(Protocol):
         """Send bytes to the server."""
         self.transport.write(data)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: Ending, words: str) -> None:
         """Close once the server has taken what was written; TCP has no words for the ending."""
         self.throttle_by(None)
         self.resume()

@@ -155,6 +155,7 @@ class Gateway:
         database: ``[database] connection``, if not the embedded one.
         cert: PEM file of a certificate and its key; None for no TLS.
         flags: more of twistd's command line.
+        more: sections at the configuration's end.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class Gateway:
         novnc: str | None = None,
         database: str | None = None,
         cert: Path | None = None,
+        more: str = "",
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.port = free_port()
@@ -175,6 +177,7 @@ class Gateway:
             + (self._not_embedded(database) if database else "")
             + "[vncproxy]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
+            + more
         )
         self._command = [
             *TWISTD,

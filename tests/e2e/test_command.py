@@ -107,7 +107,7 @@ class CheckCommandTests(CommandTestCase):
         self.assertTrue(all(ok for ok, _ in findings.values()))
         lines = self.run_command("check").stdout.splitlines()
         self.assertEqual(len(lines), 7)
-        self.assertIn("ok    processes       one", lines)
+        self.assertIn("ok    processes             one", lines)
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
     def test_no_novnc(self) -> None:
@@ -174,7 +174,7 @@ class CheckCommandTests(CommandTestCase):
     def test_a_bad_listener(self) -> None:
         """An endpoint string that is none."""
         self.configure("listen = carrier-pigeon:6080\n")
-        self.assertFalse(self.check()[1]["listener"][0])
+        self.assertFalse(self.check()[1]["novnc listener"][0])
 
 
 class StartTests(CommandTestCase):

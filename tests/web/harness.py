@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,11 +13,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
 
 from tests.helpers import RecordingObserver
 from vncproxy.errors import GatewayError, TokenInvalid
+from vncproxy.kinds import NOVNC, Kind
 from vncproxy.model import Grant, Token
+from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy
 from vncproxy.target import Dialer, Reached
 from vncproxy.web.gate import Gate
@@ -112,22 +118,34 @@ class WebHarness:
     """A site with a fake store; tests add grants to ``store``.
 
     Args:
-        novnc: noVNC's directory.
+        library: the directory of noVNC, or what else draws the kind's consoles.
         allowed_origins: as configured.
+        kind: of the consoles that the site is for.
+        pages: makes the resources of plain requests.
     """
 
-    def __init__(self, novnc: Path | None = None, allowed_origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        library: Path | None = None,
+        allowed_origins: tuple[str, ...] = (),
+        kind: Kind = NOVNC,
+        pages: Callable[[Path | None, Sequence[str]], Resource] = page_tree,
+    ) -> None:
         self.clock = Clock()
         self.store = FakeStore()
         self.observer = RecordingObserver()
         self.registry = Registry(self.clock, 3.0)
-        policy = SessionPolicy(self.clock, cast(Dialer, NoDialer()), ["none"], 15.0, self.observer)
+        opener = partial(Negotiator, auth_schemes=["none"]) if kind.speaks_rfb else RawOpening
+        policy = SessionPolicy(self.clock, cast(Dialer, NoDialer()), opener, 15.0, self.observer)
         self.check = FakeCheck()
-        gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"], [self.check])
+        gate = Gate(self.store, OriginRules(allowed_origins), [kind.console_type], [self.check])
         self.site = ConsoleSite(
-            pages=page_tree(novnc, ["'self'"]),
+            pages=pages(library, ["'self'"]),
             upgrade=ConsoleUpgrade(
-                gate, policy, self.registry, BrowserFactory(1 << 20, 25, self.clock)
+                gate,
+                policy,
+                self.registry,
+                BrowserFactory(1 << 20, 25, self.clock, kind.takes_text),
             ),
             verdict=Verdict(gate, policy),
             frame_ancestors=["'self'"],

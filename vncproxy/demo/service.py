@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -28,15 +29,20 @@ class DemoConsole(Service):
     Args:
         reactor: listens.
         table: the link's token is kept there while the service runs.
-        base_url: of the page that shows consoles.
+        base_urls: of the pages that show consoles, by console type.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, table: TokenTable, base_url: str) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401
+        table: TokenTable,
+        base_urls: Mapping[str, str],
+    ) -> None:
         self._reactor = reactor
         self._table = table
-        self._issuer = TokenIssuer(table, time.time, base_url)
+        self._issuer = TokenIssuer(table, time.time, base_urls)
         self._port: Port | None = None
         self._issued: Issued | None = None
 

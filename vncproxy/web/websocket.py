@@ -29,13 +29,14 @@ _HANDSHAKE_ONLY = frozenset(
 
 
 class BrowserProtocol(WebSocketServerProtocol):
-    """A WebSocket that carries an RFB stream in binary messages.
+    """A WebSocket that carries a console's stream in binary messages.
 
     Args:
         opened: called with the leg when the handshake is done.
         clock: runs the heartbeat.
         heartbeat_s: seconds between two pings; 0 for none.
         longest_frame: bytes of the longest payload that a client's frame may have.
+        takes_text: whether a client may send text messages too.
     """
 
     _log = Logger()
@@ -47,10 +48,12 @@ class BrowserProtocol(WebSocketServerProtocol):
         clock: IReactorTime,
         heartbeat_s: float,
         longest_frame: int,
+        takes_text: bool,
     ) -> None:
         super().__init__()
         self._opened = opened
         self.longest_frame = longest_frame
+        self._takes_text = takes_text
         self._leg: BrowserLeg | None = None
         self._silence = ""
         self._clock = clock
@@ -127,7 +130,8 @@ class BrowserProtocol(WebSocketServerProtocol):
     @override
     def onMessageBegin(self, isBinary: bool) -> None:
         super().onMessageBegin(isBinary)
-        if not isBinary:  # refuse it at its first frame, not when it is complete
+        # Refuse text at its first frame, not when the message is complete.
+        if not isBinary and not self._takes_text:
             self._fail_connection(CLOSE_UNSUPPORTED_DATA, "Text frames are not supported")
 
     @override
@@ -196,12 +200,11 @@ class BrowserLeg:
         if self._protocol.state == self._protocol.STATE_OPEN:
             self._protocol.sendMessage(data, isBinary=True)
 
-    def close(self, ending: Ending) -> None:
-        """Close with the ending's code and words, behind everything written."""
-        answer = ANSWERS[ending]
+    def close(self, ending: Ending, words: str) -> None:
+        """Close with the ending's code and these words, behind everything written."""
         # A client whose reading we paused must be heard again, or its answer never comes.
         self.resume()
-        self._protocol.close_with(answer.close_code, answer.words)
+        self._protocol.close_with(ANSWERS[ending].close_code, words)
 
     def abort(self) -> None:
         """Drop the TCP connection."""
@@ -240,10 +243,18 @@ class BrowserFactory(WebSocketServerFactory):
         max_message_size: bytes of the largest message, and frame, taken from a client.
         heartbeat_s: seconds between two pings; 0 for none.
         clock: runs the heartbeats.
+        takes_text: whether clients may send text messages too.
     """
 
-    def __init__(self, max_message_size: int, heartbeat_s: float, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        max_message_size: int,
+        heartbeat_s: float,
+        clock: IReactorTime,
+        takes_text: bool = False,
+    ) -> None:
         super().__init__(server="vncproxy")
+        self._takes_text = takes_text
         self._heartbeat_s = heartbeat_s
         self._longest_frame = max_message_size
         self._clock = clock
@@ -266,6 +277,8 @@ class BrowserFactory(WebSocketServerFactory):
 
     def protocol_for(self, opened: Callable[[BrowserLeg], None]) -> BrowserProtocol:
         """Return a protocol, not connected, that calls ``opened`` once it is open."""
-        protocol = BrowserProtocol(opened, self._clock, self._heartbeat_s, self._longest_frame)
+        protocol = BrowserProtocol(
+            opened, self._clock, self._heartbeat_s, self._longest_frame, self._takes_text
+        )
         protocol.factory = self
         return protocol
