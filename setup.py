@@ -4,7 +4,11 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[*find_packages(include=["vncproxy", "vncproxy.*"]), "twisted.plugins"],
-    package_data={"vncproxy": ["py.typed"], "vncproxy.web": ["page/*"]},
+    package_data={
+        "vncproxy": ["py.typed"],
+        "vncproxy.web": ["page/*"],
+        "vncproxy.console_api": ["page/*"],
+    },
     # Only this kind of `pip install -e` puts the checkout on sys.path, where twistd looks.
     options={"editable_wheel": {"mode": "compat"}},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,6 +43,7 @@ from vncproxy.target import Dialer
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
 from vncproxy.web.gate import Gate
@@ -84,9 +85,30 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
             for listen in front.listeners
         ]
         _add_consoles(gateway, settings, reactor, database, driver, registry, endpoints)
+    for listener in _api_listeners(settings, reactor, driver, database):
+        gateway.addService(listener)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
+
+
+def _api_listeners(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    driver: ComputeDriver | None,
+    database: _Database,
+) -> Iterator[Service]:
+    """Give what listens for the console API, where it is wanted."""
+    if not settings.api.api_listen:
+        return
+    from vncproxy.console_api.service import api_factory
+
+    issuer = TokenIssuer(database.table, time.time, settings.base_urls)
+    types = [front.kind.console_type for front in settings.served]
+    factory = api_factory(settings, reactor, driver, issuer, database.store, types)
+    for description in settings.api.api_listen:
+        endpoint = endpoint_from(reactor, description, "[vncproxy] api_listen")
+        yield Listener(description, endpoint, factory, "[vncproxy] api_listen")
 
 
 def build_worker(

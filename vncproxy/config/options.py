@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from vncproxy.config.topic import Topic
 from vncproxy.config.topics import (
+    api,
     compute,
     console,
     consoleauth,
@@ -18,6 +19,7 @@ from vncproxy.config.topics import (
     default,
     embedded,
     fronts,
+    keystone,
     listening,
     processes,
     serial_console,
@@ -42,6 +44,8 @@ TOPICS: tuple[Topic, ...] = (
     sessions.TOPIC,
     targets.TOPIC,
     compute.TOPIC,
+    api.TOPIC,
+    keystone.TOPIC,
 )
 
 OPTIONS: dict[str, list[cfg.Opt]] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vncproxy.config.endpoints import ssl_endpoint, tcp_endpoint
 from vncproxy.config.front import Front
+from vncproxy.config.topics.api import Api
 from vncproxy.config.topics.compute import Compute
 from vncproxy.config.topics.console import ConsoleGroup
 from vncproxy.config.topics.consoleauth import ConsoleauthGroup
@@ -15,6 +16,7 @@ from vncproxy.config.topics.database import DatabaseGroup
 from vncproxy.config.topics.default import DefaultGroup
 from vncproxy.config.topics.embedded import Embedded
 from vncproxy.config.topics.fronts import Fronts
+from vncproxy.config.topics.keystone import KeystoneAuthtoken
 from vncproxy.config.topics.listening import Listening
 from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.serial_console import SerialConsoleGroup
@@ -45,6 +47,8 @@ class Settings:
     sessions: Sessions
     targets: Targets
     compute: Compute
+    api: Api
+    keystone_authtoken: KeystoneAuthtoken
 
     @property
     def keeps_tokens(self) -> bool:
@@ -56,6 +60,11 @@ class Settings:
         """Where the embedded database lives."""
         chosen = self.embedded.state_path or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         return Path(chosen) if chosen else Path.home() / ".local/state/vncproxy"
+
+    @property
+    def callers_file(self) -> Path:
+        """Who may ask the API by a token or a certificate."""
+        return Path(self.api.api_callers_file or self.state_directory / "api-callers.conf")
 
     @property
     def database_url(self) -> str:

@@ -48,10 +48,12 @@ class TokenIssuer:
         instance_uuid: str,
         ttl_s: int,
         credentials: Credentials | None = None,
+        internal_access_path: str | None = None,
     ) -> Issued:
         """Store a token that opens this console for ``ttl_s`` seconds.
 
-        The credentials, if the console's server asks for some, are kept sealed with the token.
+        The credentials, if the console's server asks for some, are kept sealed with the token; the
+        path is that of an HTTP CONNECT to make first.
         """
         token = Token.new()
         grant = Grant(
@@ -62,6 +64,7 @@ class TokenIssuer:
             instance_uuid=instance_uuid,
             expires=int(self._now()) + ttl_s,
             access_url_base=self._base_urls[console_type],
+            internal_access_path=internal_access_path,
         )
         self._table.add(grant, seal(credentials, token) if credentials else None)
         return Issued(token, grant)

@@ -1,0 +1,207 @@
+"""The API in memory: raw requests in, raw answers out; a driver of a few servers, real tables."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.helpers import InlineThreadPool, ThreadClock
+from tests.web.harness import Connection
+from vncproxy.compute.interface import (
+    ComputeError,
+    Console,
+    HostFault,
+    Listing,
+    NoSuchConsole,
+    Server,
+    ServerAmbiguous,
+    ServerNotFound,
+    ServerNotRunning,
+    Status,
+)
+from vncproxy.console_api.api import ConsoleApi, Limits
+from vncproxy.console_api.callers import Caller, Presented
+from vncproxy.console_api.consoles import Consoles
+from vncproxy.console_api.doors import Doors
+from vncproxy.console_api.lookup import Lookup
+from vncproxy.console_api.rate import RateLimit
+from vncproxy.console_api.site import ApiSite
+from vncproxy.tokens.issue import TokenIssuer
+from vncproxy.tokens.sql import SqlTokenStore
+from vncproxy.tokens.table import TokenTable
+
+NOW = 1_800_000_000
+BASE_URLS = {
+    "novnc": "http://gateway.example/vnc_lite.html?path=novnc",
+    "spice-html5": "http://gateway.example:6082/spice_auto.html",
+    "serial": "ws://gateway.example:6083/",
+}
+IDS = [f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}" for digit in "1234567"]
+WEB, TWIN, OTHER_TWIN, OFF, BARE, LAB, ODD = (
+    Server(IDS[0], "web", Status.ACTIVE, "host-a"),
+    Server(IDS[1], "twin", Status.ACTIVE, "host-a"),
+    Server(IDS[2], "twin", Status.PAUSED, "host-b"),
+    Server(IDS[3], "off", Status.SHUTOFF, "host-b"),
+    Server(IDS[4], "bare", Status.ACTIVE, "host-b"),
+    Server(IDS[5], "lab-1", Status.ACTIVE, "host-b", project="lab"),
+    Server(IDS[6], "../<b>' OR 1=1 --", Status.ACTIVE, "host-b"),
+)
+ROOT, ALICE = "root-token", "alice-token"
+_CALLERS = {
+    ROOT: Caller("root", admin=True),
+    ALICE: Caller("alice", servers=("w*", OTHER_TWIN.id), projects=("lab",)),
+}
+
+
+class FakeDriver:
+    """A driver of servers in memory; ``error`` is raised by the next look-up of a console."""
+
+    def __init__(self) -> None:
+        self.servers = [WEB, TWIN, OTHER_TWIN, OFF, BARE, LAB, ODD]
+        self.faults: tuple[HostFault, ...] = ()
+        self.error: Exception | None = None
+        self.hangs: Deferred[None] | None = None
+
+    async def list_servers(self) -> Listing:
+        """Return all."""
+        ordered = sorted(self.servers, key=lambda server: (server.name, server.id))
+        return Listing(tuple(ordered), self.faults)
+
+    async def find_server(self, name_or_id: str) -> Server:
+        """Return one."""
+        found = [s for s in self.servers if name_or_id in (s.id, s.name)]
+        if not found:
+            raise ServerNotFound(f"Server {name_or_id} could not be found.")
+        if len(found) > 1:
+            raise ServerAmbiguous(name_or_id, found)
+        return found[0]
+
+    async def find_console(self, server: Server, console_type: str) -> Console:
+        """Return where a console is."""
+        if self.hangs is not None:
+            await self.hangs
+        if self.error is not None:
+            raise self.error
+        if server.status is Status.SHUTOFF:
+            raise ServerNotRunning(f"Server {server.name} is not running.")
+        if server is BARE:
+            raise NoSuchConsole("It has none.", "host-b: no graphics device")
+        if console_type == "spice-html5":
+            return Console(console_type, "10.0.0.5", 0, tls_port=5910)
+        return Console(console_type, "10.0.0.5", 5900, path="/connect")
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class KnownTokens:
+    """An authenticator of two tokens."""
+
+    async def caller_of(self, presented: Presented) -> Caller | None:
+        """Return whose it is."""
+        return _CALLERS.get(presented.token or "")
+
+
+class ApiTestCase(SynchronousTestCase):
+    """Sends requests to an API in memory, and reads the answers and the audit lines."""
+
+    def setUp(self) -> None:
+        """Build it."""
+        self.clock = ThreadClock()
+        self.driver = FakeDriver()
+        engine = create_engine(
+            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+        self.addCleanup(engine.dispose)
+        self.table = TokenTable(engine, lambda: NOW)
+        self.table.create()
+        self.threads = InlineThreadPool()
+        store = SqlTokenStore(self.table, cast(Any, self.clock), self.threads, 5.0)
+        issuer = TokenIssuer(self.table, lambda: NOW, BASE_URLS)
+        api = ConsoleApi(
+            Doors([KnownTokens()], 'Bearer realm="vncproxy"'),
+            Limits(RateLimit(10, 30, self.clock.seconds), RateLimit(0.2, 3, self.clock.seconds)),
+            Lookup(self.driver),
+            Consoles(self.driver, issuer, store, list(BASE_URLS), 600),
+            store,
+            self.clock,
+        )
+        self.site = ApiSite(api, 30, self.clock)
+        self.lines: list[str] = []
+        observer = cast(ILogObserver, self._keep_line)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def _keep_line(self, event: LogEvent) -> None:
+        if "request_id" in event and event.get("log_format"):
+            self.lines.append(event["log_format"].format(**event))
+
+    def connect(self) -> Connection:
+        """Open a connection."""
+        connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
+        channel = self.site.buildProtocol(connection.getPeer())
+        assert channel is not None
+        connection.protocol = cast(Protocol, channel)
+        channel.makeConnection(connection)
+        return connection
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        token: str | None = ROOT,
+        version: str | None = "2.6",
+        **headers: str | None,
+    ) -> Connection:
+        """Send a request on a connection of its own, and return that."""
+        named: dict[str, str | None] = {
+            "Host": "api.example:8774",
+            "X-Auth-Token": token,
+            "OpenStack-API-Version": f"compute {version}" if version else None,
+        }
+        data = body if isinstance(body, bytes) else b""
+        if body is not None:
+            data = data or json.dumps(body).encode()
+            named |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        lines = [f"{method} {path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in named.items() if value is not None]
+        connection = self.connect()
+        connection.send("\r\n".join([*lines, "", ""]).encode() + data)
+        self.clock.advance(0)
+        return connection
+
+    def ask(self, *request: Any, **more: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Send a request; return the answer's status, headers and JSON."""
+        status, headers, body = self.send(*request, **more).answer()
+        return status, headers, json.loads(body)
+
+    def get(self, path: str, **more: Any) -> dict[str, Any]:
+        """Return the JSON of a GET that succeeds."""
+        status, _, body = self.ask("GET", path, **more)
+        self.assertEqual(status, 200, body)
+        return body
+
+    def assert_fault(self, status: int, key: str, words: str, *request: Any, **more: Any) -> None:
+        """Check that a request is refused in nova's form, and stored nothing."""
+        answered, _, body = self.ask(*request, **more)
+        self.assertEqual(answered, status, body)
+        self.assertEqual((list(body), body[key]["code"]), ([key], status))
+        self.assertIn(words, body[key]["message"])
+        self.assertEqual(self.table.live(), [])
+
+
+def unreachable(server: str) -> ComputeError:
+    """Return what a driver raises when a host hangs."""
+    from vncproxy.compute.interface import HostUnreachable
+
+    return HostUnreachable(server, [HostFault("host-b", "no answer in 5 s")])

@@ -1,0 +1,112 @@
+"""How often somebody may ask, and whose turn it is."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from vncproxy.console_api.faults import Fault
+from vncproxy.console_api.pace import Pace
+from vncproxy.console_api.rate import RateLimit
+
+
+class RateLimitTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def test_the_burst_and_then_the_rate(self) -> None:
+        """Exactly as many at once as allowed, then one for each that time brings."""
+        limit = RateLimit(2, 5, self.clock.seconds)
+        for _ in range(5):
+            self.assertEqual(limit.wait_s("a"), 0)
+            limit.take("a")
+        self.assertEqual(limit.wait_s("a"), 0.5)
+        self.clock.advance(0.5)
+        self.assertEqual(limit.wait_s("a"), 0)
+        limit.take("a")
+        self.assertGreater(limit.wait_s("a"), 0)
+
+    def test_each_has_their_own(self) -> None:
+        """One who asks too often takes nothing from another."""
+        limit = RateLimit(1, 1, self.clock.seconds)
+        limit.take("a")
+        self.assertEqual((limit.wait_s("a"), limit.wait_s("b")), (1, 0))
+
+    def test_silence_is_not_saved_up(self) -> None:
+        """After a long time there is a burst, and no more."""
+        limit = RateLimit(1, 3, self.clock.seconds)
+        self.clock.advance(1000)
+        for _ in range(3):
+            limit.take("a")
+        self.assertEqual(limit.wait_s("a"), 1)
+
+    def test_no_limit(self) -> None:
+        """0 is none."""
+        limit = RateLimit(0, 1, self.clock.seconds)
+        for _ in range(100):
+            limit.take("a")
+        self.assertEqual(limit.wait_s("a"), 0)
+
+    def test_memory_is_bounded(self) -> None:
+        """A flood of addresses is forgotten again."""
+        limit = RateLimit(1, 1, self.clock.seconds)
+        for number in range(20_000):
+            limit.take(number)
+        self.assertLessEqual(len(limit._levels), 10_000)
+
+
+class _TurningClock(Clock):
+    """A clock that makes what was due at a turn's begin, as a reactor does, and no more."""
+
+    def turn(self) -> None:
+        due, self.calls = self.calls, []
+        for call in due:
+            call.func()
+
+
+class PaceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = _TurningClock()
+        self.pace = Pace(self.clock)
+        self.begun: list[str] = []
+
+    def ask(self, name: str) -> Deferred[None]:
+        async def turn() -> None:
+            await self.pace.turn()
+            self.begun.append(name)
+
+        return Deferred.fromCoroutine(turn())
+
+    def test_one_in_each_turn(self) -> None:
+        """The first goes at once, the others one by one, in order."""
+        for name in "abc":
+            self.ask(name)
+        self.assertEqual(self.begun, ["a"])
+        self.clock.turn()
+        self.assertEqual(self.begun, ["a", "b"])
+        self.clock.turn()
+        self.assertEqual(self.begun, ["a", "b", "c"])
+        self.clock.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.ask("d")
+        self.assertEqual(self.begun[-1], "d")
+
+    def test_one_that_leaves(self) -> None:
+        """Its turn is the next one's."""
+        self.ask("a")
+        self.failureResultOf(self.cancelled(self.ask("b")))
+        self.ask("c")
+        self.clock.turn()
+        self.assertEqual(self.begun, ["a", "c"])
+
+    def cancelled(self, waiting: Deferred[None]) -> Deferred[None]:
+        waiting.cancel()
+        return waiting
+
+    def test_the_line_is_bounded(self) -> None:
+        """A crowd too large is sent away."""
+        for number in range(1001):
+            self.ask(str(number))
+        fault = self.failureResultOf(self.ask("late"), Fault).value
+        self.assertEqual(fault.status, 503)

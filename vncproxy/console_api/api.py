@@ -1,0 +1,292 @@
+"""The API's one resource: who asks, in which microversion, for what; and one answer to each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from typing_extensions import override
+
+from vncproxy.compute.interface import ComputeError
+from vncproxy.console_api.call import TOKENS, Call, call_of
+from vncproxy.console_api.callers import Caller
+from vncproxy.console_api.consoles import Consoles, Wanted, console_type_of
+from vncproxy.console_api.doors import Doors, UnknownToken
+from vncproxy.console_api.faults import Fault, fault_of
+from vncproxy.console_api.lookup import Lookup
+from vncproxy.console_api.pace import Pace
+from vncproxy.console_api.rate import RateLimit
+from vncproxy.console_api.schemas import action_in, parse_json, remote_console_in
+from vncproxy.console_api.servers import Shown, chosen
+from vncproxy.console_api.versions import (
+    HEADER,
+    OLDER_HEADER,
+    REMOTE_CONSOLES,
+    SHOWS_TOKENS,
+    SPICE_DIRECT,
+    headers_of,
+    version_document,
+    version_of,
+)
+from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
+from vncproxy.model import Token
+from vncproxy.tokens.issue import Issued
+from vncproxy.tokens.sql import SqlTokenStore
+
+_ACTION_PROTOCOLS = {
+    "os-getVNCConsole": "vnc",
+    "os-getSPICEConsole": "spice",
+    "os-getSerialConsole": "serial",
+    "os-getRDPConsole": "rdp",
+}
+_NOTHING = Fault(404, "There is no such resource here.")
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often who may ask.
+
+    Attributes:
+        requests: of each caller.
+        failures: of each address: tokens that are nobody's.
+    """
+
+    requests: RateLimit
+    failures: RateLimit
+
+
+class ConsoleApi(Resource):
+    """Answers every request to the API, and writes one line of each.
+
+    Args:
+        doors: say who asks.
+        limits: how often.
+        lookup: finds servers.
+        consoles: opens consoles.
+        store: finds tokens.
+        clock: tells the reactor's turns, and how long an answer took.
+    """
+
+    isLeaf = True
+    _log = Logger(namespace="vncproxy.api")
+
+    def __init__(
+        self,
+        doors: Doors,
+        limits: Limits,
+        lookup: Lookup,
+        consoles: Consoles,
+        store: SqlTokenStore,
+        clock: IReactorTime,
+    ) -> None:
+        super().__init__()
+        self._doors = doors
+        self._limits = limits
+        self._lookup = lookup
+        self._consoles = consoles
+        self._store = store
+        self._clock = clock
+        self._pace = Pace(clock)
+
+    @override
+    def render(self, request: Request) -> int:
+        try:
+            call = call_of(request, self._clock.seconds())
+        except UnicodeDecodeError:
+            call = Call(request, self._clock.seconds(), ["(no UTF-8)"], "")
+        answering = Deferred.fromCoroutine(self._answer(call))
+        request.notifyFinish().addErrback(lambda _gone: answering.cancel())
+        answering.addErrback(self._broke, call)
+        return NOT_DONE_YET
+
+    async def _answer(self, call: Call) -> None:
+        versions: dict[str, str] = {}
+        try:
+            await self._pace.turn()
+            if call.path == [""]:
+                self._finish(call, 200, _discovery(call), {})
+                return
+            call.caller = await self._known_caller(call)
+            if call.prefix != "v2":  # which behaves as 2.1, whatever the headers say
+                request = call.request
+                call.version = version_of(
+                    request.getHeader(HEADER), request.getHeader(OLDER_HEADER)
+                )
+            versions = headers_of(call.version)
+            body = await self._dispatch(call, call.caller)
+        except Fault as fault:
+            self._refuse(call, fault, versions)
+        except ComputeError as error:
+            self._refuse(call, fault_of(error), versions)
+        except StoreUnavailable as error:
+            self._refuse(call, Fault(503, error.words, for_operator=str(error)), versions)
+        else:
+            self._finish(call, 200, body, versions)
+
+    async def _known_caller(self, call: Call) -> Caller:
+        """Return whose the call is, unless they, or their address, ask too often."""
+        _check_rate(self._limits.failures, call.client, "Too many tokens that are nobody's")
+        try:
+            caller = await self._doors.caller_of(call.request)
+        except UnknownToken:
+            self._limits.failures.take(call.client)
+            raise
+        _check_rate(self._limits.requests, caller.name, "Too many requests")
+        self._limits.requests.take(caller.name)
+        return caller
+
+    async def _dispatch(self, call: Call, caller: Caller) -> Body:
+        match call.method, call.path:
+            case "GET", ["servers"]:
+                return await self._list(call, caller, full=False)
+            case "GET", ["servers", "detail"]:
+                return await self._list(call, caller, full=True)
+            case "GET", ["servers", server]:
+                found = await self._lookup.find_for(caller, server)
+                return {"server": Shown(call.root, call.version, caller).full(found)}
+            case "POST", ["servers", server, "remote-consoles" | "remote_consoles"]:
+                return await self._remote_console(call, caller, server)
+            case "POST", ["servers", server, "action"]:
+                return await self._action(call, caller, server)
+            case "GET", [name, token] if name == TOKENS:
+                return await self._show_token(call, caller, Token(token))
+            case _, ["servers"] | ["servers", _] | ["servers", "detail"]:
+                raise Fault(405, "Servers can be read here, not changed.", {"Allow": "GET, HEAD"})
+            case _, ["servers", _, "remote-consoles" | "remote_consoles" | "action"]:
+                raise Fault(405, "Use POST.", {"Allow": "POST"})
+            case _, [name, _] if name == TOKENS:
+                raise Fault(405, "Use GET.", {"Allow": "GET, HEAD"})
+            case _, ["servers", _, "consoles"]:
+                raise Fault(410, "These consoles ended with Xen; use remote-consoles.")
+        raise _NOTHING
+
+    async def _list(self, call: Call, caller: Caller, full: bool) -> Body:
+        listing = await self._lookup.list_for(caller)
+        page = chosen(listing.servers, call.query)
+        shown = Shown(call.root, call.version, caller)
+        body: Body = {"servers": [(shown.full if full else shown.brief)(s) for s in page.servers]}
+        if page.following is not None:
+            path = "servers/detail" if full else "servers"
+            query = f"limit={len(page.servers)}&marker={page.following}"
+            link = {"rel": "next", "href": f"{call.root}/v2.1/{path}?{query}"}
+            body["servers_links"] = [link]
+        if listing.faults:
+            call.about = ", ".join(f"{fault.host}: {fault.reason}" for fault in listing.faults)
+            hosts = [{"host": f.host, "reason": f.reason} for f in listing.faults if caller.admin]
+            body["vncproxy"] = {"unreachable": len(listing.faults), "hosts": hosts}
+        return body
+
+    async def _remote_console(self, call: Call, caller: Caller, name: str) -> Body:
+        if call.version < REMOTE_CONSOLES:
+            raise _NOTHING
+        asked = remote_console_in(parse_json(call.json_body()), call.version)
+        protocol, additions = asked["protocol"], asked.get("vncproxy")
+        issued = await self._open(call, caller, name, protocol, asked["type"], additions)
+        console = {"protocol": protocol, "type": asked["type"], "url": issued.url}
+        return {"remote_console": _with_additions(console, issued, additions)}
+
+    async def _action(self, call: Call, caller: Caller, name: str) -> Body:
+        if call.version >= REMOTE_CONSOLES:
+            raise _NOTHING
+        action, asked = action_in(parse_json(call.json_body()))
+        protocol, additions = _ACTION_PROTOCOLS[action], asked.get("vncproxy")
+        issued = await self._open(call, caller, name, protocol, asked["type"], additions)
+        console = {"type": asked["type"], "url": issued.url}
+        return {"console": _with_additions(console, issued, additions)}
+
+    async def _open(
+        self,
+        call: Call,
+        caller: Caller,
+        name: str,
+        protocol: str,
+        console_type: str,
+        additions: Body | None,
+    ) -> Issued:
+        server = await self._lookup.find_for(caller, name)
+        asked = additions or {}
+        wanted = Wanted(
+            console_type_of(protocol, console_type),
+            asked.get("ttl"),
+            asked.get("single_use", False),
+        )
+        issued = await self._consoles.open(server, wanted)
+        call.about = (
+            f"{console_type} of {server.name} ({server.id}), token {issued.token.id} until "
+            f"{issued.grant.expires}"
+        )
+        return issued
+
+    async def _show_token(self, call: Call, caller: Caller, token: Token) -> Body:
+        if not caller.admin:
+            raise Fault(403, "Only administrators may look tokens up.")
+        if call.version < SHOWS_TOKENS:
+            raise Fault(400, f"Tokens are shown from microversion {SHOWS_TOKENS} on.")
+        if call.version >= SPICE_DIRECT and call.request.args:
+            raise Fault(400, "No query is allowed here.")
+        try:
+            grant = await self._store.find(token)
+        except (TokenInvalid, TokenExpired) as error:
+            raise Fault(404, "Token not found") from error
+        console = {
+            "instance_uuid": grant.instance_uuid,
+            "host": grant.host,
+            "port": grant.port,
+            "internal_access_path": grant.internal_access_path,
+        }
+        return {"console": console}
+
+    def _refuse(self, call: Call, fault: Fault, versions: dict[str, str]) -> None:
+        call.about = fault.for_operator or fault.message
+        self._finish(call, fault.status, fault.body, {**versions, **fault.headers})
+
+    def _finish(self, call: Call, status: int, body: Body, headers: dict[str, str]) -> None:
+        call.answer(status, body, headers)
+        self._log.info(
+            "{request_id} {caller} at {client}: {method} {path}: {status} in {ms:.0f} ms{about}",
+            request_id=call.request_id,
+            caller=call.caller.name if call.caller else "-",
+            client=call.client,
+            method=call.method,
+            path=call.shown_path,
+            status=status,
+            ms=1000 * (self._clock.seconds() - call.started),
+            about=f": {_printable(call.about)}" if call.about else "",
+        )
+
+    def _broke(self, failure: Failure, call: Call) -> None:
+        if failure.check(CancelledError):  # the client left; there is nobody to answer
+            return
+        self._log.failure("{request_id} could not be answered", failure, request_id=call.request_id)
+        self._refuse(call, Fault(500, f"The gateway has a fault; see {call.request_id}."), {})
+
+
+def _check_rate(limit: RateLimit, key: str, words: str) -> None:
+    wait_s = math.ceil(limit.wait_s(key))
+    if wait_s:
+        raise Fault(429, f"{words}; try again in {wait_s} s.", {"Retry-After": str(wait_s)})
+
+
+def _printable(text: str) -> str:
+    """Return the text without what would begin a line of its own in the log."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _discovery(call: Call) -> Body:
+    document = version_document(call.root)
+    return {"version": document} if call.prefix else {"versions": [document]}
+
+
+def _with_additions(console: Body, issued: Issued, asked: Body | None) -> Body:
+    """Return the console, with what we add to nova's answer for those who asked for it."""
+    if asked is None:
+        return console
+    return {**console, "vncproxy": {"expires": issued.grant.expires}}

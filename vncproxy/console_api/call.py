@@ -1,0 +1,129 @@
+"""One request to the API: what it says, and what is known of it by its end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from twisted.web.server import Request
+
+from vncproxy.console_api.callers import Caller
+from vncproxy.console_api.faults import Fault
+from vncproxy.console_api.versions import LOWEST, Microversion
+from vncproxy.model import Token, new_request_id, token_id
+
+LARGEST_BODY = 64 * 1024
+TOKENS = "os-console-auth-tokens"
+_COLLECTIONS = ("servers", TOKENS)
+_PROJECT = re.compile(r"[0-9a-f-]{1,64}", re.IGNORECASE)
+_LONGEST_SHOWN = 200
+
+
+@dataclass(slots=True)
+class Call:
+    """A request, and what was found out about it.
+
+    Attributes:
+        request: of twisted.web.
+        started: seconds of the clock when it came.
+        path: its segments, decoded, without version and project.
+        prefix: ``v2.1``, ``v2`` or "".
+        request_id: its name, in the log and the answer.
+        version: in use.
+        caller: whose it is; None until that is known.
+        about: what it did, for the audit line.
+    """
+
+    request: Request
+    started: float
+    path: list[str]
+    prefix: str
+    request_id: str = field(default_factory=new_request_id)
+    version: Microversion = LOWEST
+    caller: Caller | None = None
+    about: str = ""
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return getattr(self.request.getClientAddress(), "host", None) or "a local socket"
+
+    @property
+    def method(self) -> str:
+        """GET also for HEAD, whose answer has no body."""
+        method: str = self.request.method.decode("ascii", "replace")
+        return "GET" if method == "HEAD" else method
+
+    @property
+    def shown_path(self) -> str:
+        """The path for the log: no query, no token, no control character."""
+        path = self.path
+        if path[:1] == [TOKENS] and len(path) > 1:
+            path = [TOKENS, token_id(Token(path[1]).hash), *path[2:]]
+        return "/" + "/".join(quote(segment) for segment in path)[:_LONGEST_SHOWN]
+
+    @property
+    def root(self) -> str:
+        """URL of the API as the client knows it, without a slash at its end."""
+        request = self.request
+        forwarded = (request.getHeader("x-forwarded-proto") or "").split(",")[-1].strip()
+        secure = request.isSecure() or forwarded == "https"
+        host = request.getHeader("host") or "localhost"
+        return f"{'https' if secure else 'http'}://{host}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of those that are repeated, the first."""
+        return {
+            name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
+            for name, values in self.request.args.items()
+        }
+
+    def json_body(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            Fault: it is too large (413), or not said to be JSON (415).
+        """
+        content_type = (self.request.getHeader("content-type") or "").partition(";")[0]
+        if getattr(self.request, "too_large", False):
+            raise Fault(413, f"The body is larger than {LARGEST_BODY} bytes.")
+        if content_type.strip().lower() != "application/json":
+            raise Fault(415, "The body must be of type application/json.")
+        return self.request.content.read() if self.request.content else b""
+
+    def answer(
+        self, status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send an answer that nobody may keep."""
+        request = self.request
+        request.setResponseCode(status)
+        request.setHeader("Content-Type", "application/json")
+        request.setHeader("Cache-Control", "no-store")
+        request.setHeader("X-OpenStack-Request-Id", self.request_id)
+        request.setHeader("X-Compute-Request-Id", self.request_id)
+        for name, value in (headers or {}).items():
+            request.setHeader(name, value)
+        data = json.dumps(body).encode() + b"\n"
+        request.setHeader("Content-Length", str(len(data)))
+        request.write(data)
+        request.finish()
+
+
+def call_of(request: Request, started: float) -> Call:
+    """Return the request's call.
+
+    Raises:
+        UnicodeDecodeError: its path is no UTF-8.
+    """
+    path = [segment.decode() for segment in request.postpath or [b""]]
+    prefix = path.pop(0) if path[0] in ("v2.1", "v2") else ""
+    # Nova's older URLs name the project behind the version.
+    if prefix and len(path) > 1 and path[0] not in _COLLECTIONS and _PROJECT.fullmatch(path[0]):
+        path.pop(0)
+    while len(path) > 1 and not path[-1]:
+        path.pop()
+    return Call(request, started, path or [""], prefix)

@@ -1,0 +1,63 @@
+"""Who asks, and what they may open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from vncproxy.compute.interface import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whom a method of authentication knows.
+
+    Attributes:
+        name: for the audit.
+        servers: names (or patterns, with ``*``) and UUIDs of those that they may open.
+        projects: whose servers they may open all.
+        admin: may open every server, see hosts, and look tokens up.
+    """
+
+    name: str
+    servers: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    admin: bool = False
+
+    def may_open(self, server: Server) -> bool:
+        """Whether they may see the server, and open its consoles."""
+        if self.admin or (server.project is not None and server.project in self.projects):
+            return True
+        return any(
+            fnmatchcase(server.name, pattern) or pattern.lower() == server.id
+            for pattern in self.servers
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request brings to say whose it is.
+
+    Attributes:
+        token: of ``X-Auth-Token`` or ``Authorization``, or None.
+        user: that ``Authorization: Basic`` names beside it, or None.
+        certificate: subject of the TLS client certificate, verified (RFC 4514), or None.
+        host: that the request's Host header names, without its port.
+    """
+
+    token: str | None = field(repr=False)
+    user: str | None = None
+    certificate: str | None = None
+    host: str = ""
+
+
+class Authenticator(Protocol):
+    """One method of authentication."""
+
+    async def caller_of(self, presented: Presented) -> Caller | None:
+        """Return whose the request is, or None where this method does not know them.
+
+        Raises:
+            Fault: it can't be found out now (503).
+        """

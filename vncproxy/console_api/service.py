@@ -1,0 +1,142 @@
+"""The console API as a part of the gateway: composed of what the configuration names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+
+from vncproxy.compute.interface import ComputeDriver
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+from vncproxy.console_api.api import ConsoleApi, Limits
+from vncproxy.console_api.callers import Authenticator
+from vncproxy.console_api.callers_file import (
+    CallersFault,
+    CallersFile,
+    CertificateAuthenticator,
+    TokenAuthenticator,
+    callers_in,
+)
+from vncproxy.console_api.consoles import Consoles
+from vncproxy.console_api.doors import Doors, OpenDoor
+from vncproxy.console_api.lookup import Lookup
+from vncproxy.console_api.rate import RateLimit
+from vncproxy.console_api.site import ApiSite
+from vncproxy.console_api.tls import with_tls
+from vncproxy.tokens.issue import TokenIssuer
+from vncproxy.tokens.sql import SqlTokenStore
+
+_FAILURES_A_SECOND = 0.2
+_MOST_FAILURES_AT_ONCE = 10
+_LOOPBACK = re.compile(r"(unix:|.*:interface=(127\.|::1|\\:\\:1|localhost))")
+_log = Logger(namespace="vncproxy.api")
+
+
+def api_factory(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401  all of its interfaces
+    driver: ComputeDriver | None,
+    issuer: TokenIssuer,
+    store: SqlTokenStore,
+    console_types: Collection[str],
+) -> IProtocolFactory:
+    """Return what serves the API's listeners.
+
+    Args:
+        settings: the whole configuration.
+        reactor: for its clock, and the threads.
+        driver: knows servers; None where none is configured.
+        issuer: stores tokens.
+        store: makes its calls in threads.
+        console_types: that the gateway serves.
+
+    Raises:
+        ConfigError: an option that it needs is missing or wrong.
+    """
+    if driver is None:
+        raise ConfigError(
+            "[vncproxy] api_listen: the API needs to know servers; set [vncproxy] compute_driver"
+        )
+    api = settings.api
+    methods = [_method(name, settings, reactor) for name in api.api_auth]
+    if not methods:
+        raise ConfigError(
+            "[vncproxy] api_listen: nobody may ask yet; set [vncproxy] api_auth (token, "
+            "certificate, keystone, none)"
+        )
+    limits = Limits(
+        RateLimit(api.api_rate_limit, max(1.0, api.api_rate_limit), reactor.seconds),
+        RateLimit(_FAILURES_A_SECOND, _MOST_FAILURES_AT_ONCE, reactor.seconds),
+    )
+    consoles = Consoles(driver, issuer, store, console_types, settings.consoleauth.token_ttl)
+    resource = ConsoleApi(
+        Doors(methods, _challenge(settings)), limits, Lookup(driver), consoles, store, reactor
+    )
+    site = ApiSite(resource, settings.listening.request_timeout, reactor)
+    if api.api_cert:
+        return with_tls(api, site)
+    if api.api_client_ca or api.api_key:
+        raise ConfigError("[vncproxy] api_cert: set it; api_key and api_client_ca need it")
+    _warn_of_clear_text(api.api_listen)
+    return site
+
+
+def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401
+    match name:
+        case "none":
+            exposed = [text for text in settings.api.api_listen if not _LOOPBACK.match(text)]
+            if exposed:
+                raise ConfigError(
+                    f"[vncproxy] api_auth: none is for this machine only, but {exposed[0]!r} "
+                    "may be reached from others; add :interface=127.0.0.1, or choose another"
+                )
+            return OpenDoor()
+        case "keystone":
+            return _keystone(settings, reactor)
+        case "certificate":
+            if not settings.api.api_client_ca:
+                raise ConfigError("[vncproxy] api_auth: certificate needs [vncproxy] api_client_ca")
+            return CertificateAuthenticator(_callers_file(settings))
+        case _:
+            return TokenAuthenticator(_callers_file(settings))
+
+
+def _callers_file(settings: Settings) -> CallersFile:
+    path = settings.callers_file
+    try:
+        callers_in(path)
+    except CallersFault as fault:
+        hint = "" if path.exists() else "; make it with `vncproxy api-token create`"
+        raise ConfigError(f"[vncproxy] api_callers_file: {fault}{hint}") from fault
+    return CallersFile(path)
+
+
+def _keystone(settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401
+    try:
+        from vncproxy.console_api.keystone import KeystoneAuthenticator, keystone_session
+    except ImportError as error:
+        raise ConfigError(
+            "[vncproxy] api_auth: keystone needs keystoneauth1; pip install 'vncproxy[keystone]'"
+        ) from error
+    return KeystoneAuthenticator(keystone_session(settings.keystone_authtoken), reactor)
+
+
+def _challenge(settings: Settings) -> str:
+    uri = settings.keystone_authtoken.www_authenticate_uri
+    if "keystone" in settings.api.api_auth and uri:
+        return f'Keystone uri="{uri}"'
+    return 'Bearer realm="vncproxy"'
+
+
+def _warn_of_clear_text(listeners: Sequence[str]) -> None:
+    for description in listeners:
+        if not _LOOPBACK.match(description) and not description.startswith("ssl:"):
+            _log.warn(
+                "[vncproxy] api_listen: tokens travel in the clear to {description}; set "
+                "[vncproxy] api_cert, or put a balancer that speaks TLS in front",
+                description=description,
+            )
