@@ -57,6 +57,7 @@ _LAYERS = [
     ["workers.back_off", "workers.commands", "workers.assignment", "workers.sockets"],
     ["workers.place", "workers.parent", "workers.launch", "workers.reporter"],
     ["service", "workers.child", "check"],
+    ["cli_verbs", "cli_consoles", "cli_callers"],
     ["tap", "cli"],
 ]
 _PURE = {

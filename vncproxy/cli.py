@@ -1,10 +1,9 @@
-"""The command ``vncproxy``: console tokens, and a check of the installation."""
+"""The command ``vncproxy``: consoles, their tokens, and a check of the installation."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,9 @@ from pathlib import Path
 
 from vncproxy import __version__
 from vncproxy.check import Finding, check
+from vncproxy.cli_callers import add_api_token_commands
+from vncproxy.cli_consoles import add_server_and_console_commands
+from vncproxy.cli_verbs import add_verb, print_json
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
@@ -46,16 +48,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR")
     nouns = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_token_commands(nouns.add_parser("token", help="create, list and revoke console tokens"))
+    add_server_and_console_commands(nouns)
+    add_api_token_commands(nouns)
     database = nouns.add_parser("database", help="prepare a token database")
     verbs = database.add_subparsers(required=True, metavar="COMMAND")
-    _add(verbs, "create", _create_tables, "make the token table where it is missing")
-    _add(nouns, "check", _check, "read the configuration, try everything, say what is wrong")
+    add_verb(verbs, "create", _create_tables, "make the token table where it is missing")
+    add_verb(nouns, "check", _check, "read the configuration, try everything, say what is wrong")
     return parser
 
 
 def _add_token_commands(token: argparse.ArgumentParser) -> None:
     verbs = token.add_subparsers(required=True, metavar="COMMAND")
-    create = _add(verbs, "create", _create_token, "print a URL that opens a console")
+    create = add_verb(verbs, "create", _create_token, "print a URL that opens a console")
     create.add_argument(
         "--host", required=True, help="host of the console, or a UNIX socket's path"
     )
@@ -67,21 +71,9 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--username", help="for consoles that ask for one")
     create.add_argument("--type", default="novnc", choices=list(KINDS), help="kind of console")
-    _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
-    revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
+    add_verb(verbs, "list", _list_tokens, "list the tokens that have not expired")
+    revoke = add_verb(verbs, "revoke", _revoke_token, "make a token worthless")
     revoke.add_argument("id", help="as `vncproxy token list` shows it")
-
-
-def _add(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    run: object,
-    text: str,
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text)
-    verb.add_argument("--json", action="store_true", help="machine-readable output")
-    verb.set_defaults(run=run)
-    return verb
 
 
 def _table(settings: Settings) -> TokenTable:
@@ -103,7 +95,7 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
         options.type, options.host, options.port, options.instance, ttl_s, credentials
     )
     if options.json:
-        _print_json({"url": issued.url, **_shown(issued.grant)})
+        print_json({"url": issued.url, **_shown(issued.grant)})
     else:
         print(issued.url)
     return 0
@@ -127,7 +119,7 @@ def _credentials(options: argparse.Namespace) -> Credentials | None:
 def _list_tokens(settings: Settings, options: argparse.Namespace) -> int:
     grants = _table(settings).live()
     if options.json:
-        _print_json([_shown(grant) for grant in grants])
+        print_json([_shown(grant) for grant in grants])
         return 0
     for grant in grants:
         shown = _shown(grant)
@@ -143,7 +135,7 @@ def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
         raise ConfigError(f"give at least {_SHORTEST_ID} characters of the token's id")
     count = _table(settings).revoke(options.id.lower())
     if options.json:
-        _print_json({"revoked": count})
+        print_json({"revoked": count})
     elif not count:
         print(f"vncproxy: no token {options.id}; see `vncproxy token list`", file=sys.stderr)
     return 0 if count else 1
@@ -152,14 +144,14 @@ def _revoke_token(settings: Settings, options: argparse.Namespace) -> int:
 def _create_tables(settings: Settings, options: argparse.Namespace) -> int:
     TokenTable(open_database(settings), time.time).create()
     if options.json:
-        _print_json({"created": True})
+        print_json({"created": True})
     return 0
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
     findings = check(settings)
     if options.json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             print(_line(finding))
@@ -179,10 +171,6 @@ def _shown(grant: Grant) -> dict[str, object]:
         "instance": grant.instance_uuid,
         "target": grant.target,
     }
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))
 
 
 if __name__ == "__main__":
