@@ -4,6 +4,7 @@ PORT ?= 6080
 VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
+OPENSTACK := .cache/openstack
 NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 XTERM_VERSION := 6.0.0
 NPM_XTERM := .cache/xterm/node_modules/@xterm/xterm
@@ -107,6 +108,13 @@ $(VENV)/libvirt.stamp: $(VENV)/dev.stamp | system-packages
 		&& npm install --silent --no-save --no-package-lock --prefix .cache/xterm @xterm/xterm@$(XTERM_VERSION) >/dev/null \
 		&& echo "$(CURDIR)/$(NPM_XTERM)" > $@; \
 	else echo > $@; fi
+
+test cover: $(OPENSTACK)/made.stamp
+$(OPENSTACK)/made.stamp:
+	@echo "Installing OpenStack's client and its Keystone, for the tests..."
+	@$(PYTHON) -m venv --clear $(OPENSTACK)
+	@$(OPENSTACK)/bin/pip install -q --disable-pip-version-check python-openstackclient keystone
+	@touch $@
 
 system-packages:
 	@missing=; for item in $(TEST_PROGRAMS); do \

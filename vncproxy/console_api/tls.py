@@ -8,10 +8,8 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.ssl import (
-    Certificate,
     CertificateOptions,
     TLSVersion,
-    trustRootFromCertificates,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -43,15 +41,13 @@ def _options(api: Api) -> CertificateOptions:
     certificate_file = Path(api.api_cert or "")
     chain = _certificates(certificate_file)
     key_pem = Path(api.api_key or certificate_file).read_bytes()
-    trust = None
-    if api.api_client_ca:
-        authorities = _certificates(Path(api.api_client_ca))
-        trust = trustRootFromCertificates([Certificate(authority) for authority in authorities])
+    authorities = _certificates(Path(api.api_client_ca)) if api.api_client_ca else []
     return CertificateOptions(
         privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, key_pem),
         certificate=chain[0],
         extraCertChain=chain[1:],
-        trustRoot=trust,
+        verify=bool(authorities),
+        caCerts=authorities,
         # Who has none may have a token; and who has neither hears it in words.
         requireCertificate=False,
         raiseMinimumTo=TLSVersion.TLSv1_2,

@@ -1,0 +1,295 @@
+"""A console by name: OpenStack's own client and SDK, and a browser on what they print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.e2e.browser import ScriptedBrowser
+from tests.e2e.certificates import issue
+from tests.e2e.chromium import (
+    canvas_picture,
+    open_page,
+    save_screenshot,
+    wait_for_state,
+    wait_until,
+)
+from tests.e2e.openstack import Keystone, openstack, openstack_fault, sdk
+from tests.e2e.programs import Gateway, XvncServer, free_port
+
+_COLOURS = {"web": "#2060a0", "lab-1": "#a03060"}
+_WEB = "11111111-1111-4111-8111-111111111111"
+_TWINS = ("22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333")
+_ASK = """
+import json, openstack, sys
+
+log_in = {"auth_type": "admin_token", "endpoint": sys.argv[1], "token": sys.argv[2]}
+cloud = openstack.connect(**log_in)
+older = openstack.connect(**log_in, compute_default_microversion="2.1")
+compute, found = cloud.compute, {}
+found["names"] = [server.name for server in compute.servers()]
+found["brief"] = [server.name for server in compute.servers(details=False, name="^web")]
+found["pages"] = [server.name for server in compute.servers(limit=2)]
+web = compute.find_server("web", ignore_missing=False)
+found["web"] = [web.id, web.name, web.status, web.compute_host]
+found["nobody"] = compute.find_server("nobody", ignore_missing=True)
+found["console"] = compute.create_console(web, console_type="novnc")
+found["older"] = older.compute.create_console(web, console_type="novnc")
+found["wrong"] = {}
+for what, call in {
+    "twins": lambda: compute.find_server("twin", ignore_missing=False),
+    "nobody": lambda: compute.get_server("nobody"),
+    "off": lambda: compute.create_console("off", console_type="novnc"),
+    "rdp": lambda: compute.create_console(web, console_type="rdp-html5"),
+    "mks": lambda: compute.create_console(web, console_type="webmks"),
+}.items():
+    try:
+        found["wrong"][what] = repr(call())
+    except openstack.exceptions.HttpException as error:
+        found["wrong"][what] = [error.status_code, error.details]
+print(json.dumps(found))
+"""
+
+
+class ConsoleApiTestCase(SynchronousTestCase):
+    """A gateway with an inventory of some servers, two of which have screens of one colour."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.screens = {name: XvncServer() for name in _COLOURS}
+        for name, colour in _COLOURS.items():
+            self.addCleanup(self.screens[name].stop)
+            self.screens[name].run("xsetroot", "-solid", colour)
+        self.api_port = free_port()
+        self.url = f"http://127.0.0.1:{self.api_port}"
+
+    def start(self, auth: str, project: str = "lab", **options: object) -> Gateway:
+        """Start a gateway whose API lets callers in by these methods; it ends with the test."""
+        self.inventory = self.directory / "servers.yaml"
+        self.write_inventory(project)
+        self.callers = self.directory / "callers.conf"
+        self.callers.unlink(missing_ok=True)
+        settings = {
+            "compute_driver": "inventory",
+            "inventory_file": self.inventory,
+            "api_callers_file": self.callers,
+            "api_auth": auth,
+            "api_listen": f"tcp:{self.api_port}:interface=127.0.0.1",
+            **options,
+        }
+        keystone = settings.pop("keystone", "")
+        (self.directory / "more.conf").write_text(str(keystone))
+        if auth != "none" and not keystone:
+            self.callers.write_text("[nobody]\nadmin = no\ncertificate = CN=nobody\n")
+        gateway = Gateway(settings, ("--config-file", str(self.directory / "more.conf")))
+        self.addCleanup(gateway.stop)
+        gateway.program.wait_for(f"listening on tcp:{self.api_port}")
+        return gateway
+
+    def write_inventory(self, project: str = "lab", status: str = "active") -> None:
+        consoles = {name: screen.port for name, screen in self.screens.items()}
+        self.inventory.write_text(
+            f"servers:\n- {{name: web, id: {_WEB}, host: rack 1, status: {status}, "
+            f"consoles: {{novnc: '127.0.0.1:{consoles['web']}'}}}}\n"
+            f"- {{name: lab-1, project: {project}, "
+            f"consoles: {{novnc: '127.0.0.1:{consoles['lab-1']}'}}}}\n"
+            + "".join(f"- {{name: twin, id: {twin}}}\n" for twin in _TWINS)
+            + "- {name: 'off', status: shutoff, consoles: {novnc: '127.0.0.1:1'}}\n"
+        )
+
+    def caller(self, gateway: Gateway, *arguments: str) -> str:
+        """Let somebody in; return their token."""
+        done = gateway.command("api-token", "create", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+    def assert_shows(self, url: str, name: str) -> None:
+        """Check that a browser sees the server's screen at this URL."""
+        with open_page() as page:
+            page.goto(url)
+            wait_for_state(page, "connected")
+            colour = tuple(bytes.fromhex(_COLOURS[name][1:]))
+            wait_until(page, "document.querySelector('canvas').width === 800")
+            self.assertEqual(canvas_picture(page).getpixel((400, 300)), colour)
+
+
+class OpenStackClientTests(ConsoleApiTestCase):
+    def test_console_url_show(self) -> None:
+        """By name and by id; a browser on the URL shows that server's screen."""
+        gateway = self.start("token")
+        token = self.caller(gateway, "root", "--admin")
+        log_in = ("--os-auth-type=admin_token", f"--os-endpoint={self.url}/v2.1", "--os-token")
+        for server, name in (("lab-1", "lab-1"), (_WEB, "web")):
+            shown = openstack(
+                *log_in, token, *("console", "url", "show", "--novnc", server), "-f", "json"
+            )
+            console = json.loads(shown)
+            self.assertEqual((console["protocol"], console["type"]), ("vnc", "novnc"))
+            self.assert_shows(console["url"], name)
+        for server, fault in (
+            ("off", "409: .*Server off is not running"),
+            ("twin", f"409: .*{_TWINS[0]}, {_TWINS[1]}"),
+            ("nobody", "No Server found for nobody"),
+        ):
+            said = openstack_fault(*log_in, token, "console", "url", "show", server)
+            self.assertRegex(said, fault)
+        self.assertNotIn(token, gateway.log)
+
+    def test_the_sdk(self) -> None:
+        """Lists, pages, look-ups, both ways to a console, and each refusal as an exception."""
+        gateway = self.start("token")
+        token = self.caller(gateway, "root", "--admin")
+        found = sdk(_ASK, f"{self.url}/v2.1", token)
+        self.assertEqual(found["names"], ["lab-1", "off", "twin", "twin", "web"])
+        self.assertEqual(found["pages"], found["names"])
+        self.assertEqual(found["brief"], ["web"])
+        self.assertEqual(found["web"], [_WEB, "web", "ACTIVE", "rack 1"])
+        self.assertIsNone(found["nobody"])
+        for console in (found["console"], found["older"]):
+            self.assertEqual(console["type"], "novnc")
+            with ScriptedBrowser(console["url"]) as browser:
+                self.assertEqual(browser.first_picture()[:2], (800, 600))
+        statuses = {what: fault[0] for what, fault in found["wrong"].items()}
+        expected = {"twins": 409, "nobody": 404, "off": 404, "rdp": 400, "mks": 501}
+        self.assertEqual(statuses, {**expected, "off": 409})
+
+    def test_other_ways_to_say_who(self) -> None:
+        """HTTP Basic with the token as password; no token at all, where none is asked for."""
+        gateway = self.start("token")
+        token = self.caller(gateway, "kim", "--servers", "web")
+        endpoint = f"--os-endpoint={self.url}/v2.1"
+        show = ("console", "url", "show", "-f", "value", "-c", "url")
+        basic = ("--os-auth-type=http_basic", "--os-username=kim", f"--os-password={token}")
+        self.assertIn("token%3D", openstack(*basic, endpoint, *show, "web"))
+        self.assertIn("No Server found", openstack_fault(*basic, endpoint, *show, "lab-1"))
+        none = ("--os-auth-type=none", endpoint)
+        self.assertIn("401", openstack_fault(*none, *show, "web"))
+        gateway.stop()
+        self.start("none")
+        none = ("--os-auth-type=none", f"--os-endpoint={self.url}/v2.1")
+        self.assertIn("token%3D", openstack(*none, *show, "web"))
+
+    def test_certificates(self) -> None:
+        """A client's certificate says who it is; another CA's, or none, does not."""
+        authority = issue("CA", ca=True)
+        files = {name: self.directory / f"{name}.pem" for name in ("ca", "kim", "eve", "api")}
+        authority.write(files["ca"], self.directory / "ca.key")
+        issue("127.0.0.1", issuer=authority).write(files["api"], files["api"])
+        issue("kim", issuer=authority).write(files["kim"], files["kim"])
+        issue("eve", issuer=authority).write(files["eve"], files["eve"])
+        gateway = self.start("certificate", api_cert=files["api"], api_client_ca=files["ca"])
+        self.callers.write_text("[kim]\ncertificate = CN=kim\nservers = web\n")
+        url = f"https://127.0.0.1:{self.api_port}/v2.1"
+        common = ("--os-auth-type=none", f"--os-endpoint={url}", f"--os-cacert={files['ca']}")
+        show = ("console", "url", "show", "-f", "value", "-c", "url", "web")
+        self.assertIn("token%3D", openstack(*common, f"--os-cert={files['kim']}", *show))
+        self.assertIn("401", openstack_fault(*common, f"--os-cert={files['eve']}", *show))
+        self.assertIn("401", openstack_fault(*common, *show))
+        gateway.program.wait_for(r"req-\S+ kim at 127\.0\.0\.1: POST")
+        stranger = self.directory / "stranger.pem"
+        issue("kim").write(stranger, stranger)
+        context = ssl.create_default_context(cafile=str(files["ca"]))
+        context.load_cert_chain(stranger)
+        with self.assertRaises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
+            urllib.request.urlopen(f"{url}/servers", context=context).read()
+
+    def test_a_server_that_stops(self) -> None:
+        """Between the making of the link and its use: the user is told so, in noVNC."""
+        gateway = self.start("token")
+        token = self.caller(gateway, "root", "--admin")
+        body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+        url = self.post("web", body, token)["remote_console"]["url"]
+        self.write_inventory(status="shutoff")
+        with ScriptedBrowser(url) as browser:
+            self.assertIn("not running", browser.read_refusal())
+
+    def post(self, server: str, body: object, token: str) -> Any:  # noqa: ANN401  JSON
+        request = urllib.request.Request(
+            f"{self.url}/v2.1/servers/{server}/remote-consoles",
+            json.dumps(body).encode(),
+            {
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "application/json",
+                "OpenStack-API-Version": "compute 2.6",
+            },
+        )
+        return json.load(urllib.request.urlopen(request))
+
+
+class KeystoneTests(ConsoleApiTestCase):
+    def test_members_of_a_project(self) -> None:
+        """A real Keystone says who asks: they see their project, and open its consoles."""
+        keystone = Keystone(self.directory / "keystone", f"{self.url}/v2.1")
+        self.addCleanup(keystone.stop)
+        gateway = self.start("keystone", keystone.project, keystone=keystone.authtoken)
+        member = keystone.environment("member")
+        listed = json.loads(openstack("server", "list", "-n", "-f", "json", environment=member))
+        self.assertEqual([server["Name"] for server in listed], ["lab-1"])
+        show = ("console", "url", "show", "-f", "value", "-c", "url")
+        self.assert_shows(openstack(*show, "lab-1", environment=member), "lab-1")
+        self.assertIn("No Server found", openstack_fault(*show, "web", environment=member))
+        reader = keystone.environment("reader")
+        self.assertIn("403", openstack_fault(*show, "lab-1", environment=reader))
+        admin = keystone.environment("admin", "admin")
+        self.assertIn("token%3D", openstack(*show, "web", environment=admin))
+        gateway.program.wait_for(r"req-\S+ member \([0-9a-f]{32}\) at 127\.0\.0\.1: POST")
+        self.assertNotIn("gAAAA", gateway.log)  # how Keystone's tokens begin
+
+        request = urllib.request.Request(f"{self.url}/servers", headers={"X-Auth-Token": "guess"})
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        self.assertEqual(caught.exception.code, 401)
+        self.assertIn(keystone.url, caught.exception.headers["WWW-Authenticate"])
+        keystone.stop()
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        self.assertEqual(caught.exception.code, 503)
+
+
+class PageTests(ConsoleApiTestCase):
+    def test_sign_in_and_open(self) -> None:
+        """A token opens the list; a button opens a screen; the token is in no URL and no storage
+        that outlives the tab.
+        """
+        gateway = self.start("token")
+        token = self.caller(gateway, "kim", "--servers", "*")
+        with open_page() as page:
+            page.goto(self.url)
+            page.fill("#token", "wrong")
+            page.click("#sign-in button")
+            page.wait_for_selector("text=This token is not known here.")
+            page.fill("#token", token)
+            page.click("#sign-in button")
+            page.wait_for_selector("#servers li >> nth=4")
+            for scheme in ("dark", "light"):
+                page.emulate_media(color_scheme=scheme)
+                save_screenshot(page, f"servers-{scheme}.png")
+            self.assertTrue(page.is_disabled("li[data-status=SHUTOFF] button"))
+            page.fill("#filter", "twin")
+            self.assertEqual(page.locator("#servers li").count(), 2)
+            page.click("#servers li >> nth=0 >> button")
+            page.wait_for_selector("text=has no console of type")
+            page.fill("#filter", "lab")
+            with page.context.expect_page() as opened:
+                page.click("#servers button")
+            console = opened.value
+            wait_for_state(console, "connected")
+            self.assertIsNone(console.evaluate("window.opener"))
+            self.assertEqual(page.url, f"{self.url}/")
+            self.assertEqual(page.evaluate("localStorage.length"), 0)
+            self.assertEqual(page.evaluate("document.cookie"), "")
+            page.click("#sign-out")
+            page.wait_for_selector("#sign-in")
+            self.assertEqual(page.evaluate("sessionStorage.length"), 0)
+            page.set_viewport_size({"width": 390, "height": 700})
+            self.assertTrue(page.evaluate("document.body.scrollWidth <= window.innerWidth"))
+        self.assertNotIn(token, gateway.log)
