@@ -22,7 +22,7 @@ _LAYERS = [
     ["config.library", "config.read"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
-    ["tokens.engine", "tokens.issue"],
+    ["tokens.uses", "tokens.engine", "tokens.issue"],
     [
         "compute.interface",
         "compute.lookup",
@@ -96,6 +96,7 @@ _PURE = {
     "tokens.access_url",
     "tokens.issue",
     "workers.back_off",
+    "tokens.uses",
 }
 
 

@@ -70,6 +70,9 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )
     create.add_argument("--username", help="for consoles that ask for one")
+    create.add_argument(
+        "--single-use", action="store_true", help="open the console once; see docs/operations.md"
+    )
     create.add_argument("--type", default="novnc", choices=list(KINDS), help="kind of console")
     add_verb(verbs, "list", _list_tokens, "list the tokens that have not expired")
     revoke = add_verb(verbs, "revoke", _revoke_token, "make a token worthless")
@@ -92,7 +95,13 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     issuer = TokenIssuer(_table(settings), time.time, settings.base_urls)
     credentials = _credentials(options)
     issued = issuer.issue(
-        options.type, options.host, options.port, options.instance, ttl_s, credentials
+        options.type,
+        options.host,
+        options.port,
+        options.instance,
+        ttl_s,
+        credentials,
+        options.single_use,
     )
     if options.json:
         print_json({"url": issued.url, **_shown(issued.grant)})

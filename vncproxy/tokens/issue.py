@@ -48,9 +48,10 @@ class TokenIssuer:
         instance_uuid: str,
         ttl_s: int,
         credentials: Credentials | None = None,
+        single_use: bool = False,
         internal_access_path: str | None = None,
     ) -> Issued:
-        """Store a token that opens this console for ``ttl_s`` seconds.
+        """Store a token that opens this console for ``ttl_s`` seconds; or only once in them.
 
         The credentials, if the console's server asks for some, are kept sealed with the token; the
         path is that of an HTTP CONNECT to make first.
@@ -66,5 +67,6 @@ class TokenIssuer:
             access_url_base=self._base_urls[console_type],
             internal_access_path=internal_access_path,
         )
-        self._table.add(grant, seal(credentials, token) if credentials else None)
+        sealed = seal(credentials, token) if credentials else None
+        self._table.add(grant, sealed, single_use)
         return Issued(token, grant)
