@@ -45,6 +45,7 @@ def check(settings: Settings) -> list[Finding]:
         _tried("database", lambda: _database(settings)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
+        *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
     ]
 
 
@@ -113,6 +114,21 @@ def _database(settings: Settings) -> str:
         table.create()
     table.check()
     return engine.url.render_as_string(hide_password=True)
+
+
+def _api(settings: Settings) -> str:
+    """Read what says who may ask the console API, and its certificates."""
+    from twisted.internet import reactor
+
+    from vncproxy.console_api.service import methods_of
+    from vncproxy.console_api.tls import tls_options
+
+    if not settings.compute.compute_driver:
+        raise ConfigError("it needs to know servers; set [vncproxy] compute_driver")
+    methods_of(settings, reactor)
+    if settings.api.api_cert:
+        tls_options(settings.api)
+    return f"lets in by {', '.join(settings.api.api_auth)}"
 
 
 def _library(library: Library) -> Finding:

@@ -101,8 +101,12 @@ def _api_listeners(
     """Give what listens for the console API, where it is wanted."""
     if not settings.api.api_listen:
         return
-    from vncproxy.console_api.service import api_factory
-
+    try:
+        from vncproxy.console_api.service import api_factory
+    except ImportError as error:
+        raise ConfigError(
+            "[vncproxy] api_listen: the API needs jsonschema; pip install 'vncproxy[api]'"
+        ) from error
     issuer = TokenIssuer(database.table, time.time, settings.base_urls)
     types = [front.kind.console_type for front in settings.served]
     factory = api_factory(settings, reactor, driver, issuer, database.store, types)

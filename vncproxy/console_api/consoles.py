@@ -63,6 +63,7 @@ def issue_token(
         instance_uuid=server.id,
         ttl_s=ttl_s,
         credentials=console.credentials,
+        single_use=wanted.single_use,
         internal_access_path=console.path,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.config.read import ConfigError
@@ -26,7 +27,7 @@ from vncproxy.console_api.doors import Doors, OpenDoor
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.rate import RateLimit
 from vncproxy.console_api.site import ApiSite
-from vncproxy.console_api.tls import with_tls
+from vncproxy.console_api.tls import tls_options
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
 
@@ -62,12 +63,7 @@ def api_factory(
             "[vncproxy] api_listen: the API needs to know servers; set [vncproxy] compute_driver"
         )
     api = settings.api
-    methods = [_method(name, settings, reactor) for name in api.api_auth]
-    if not methods:
-        raise ConfigError(
-            "[vncproxy] api_listen: nobody may ask yet; set [vncproxy] api_auth (token, "
-            "certificate, keystone, none)"
-        )
+    methods = methods_of(settings, reactor)
     limits = Limits(
         RateLimit(api.api_rate_limit, max(1.0, api.api_rate_limit), reactor.seconds),
         RateLimit(_FAILURES_A_SECOND, _MOST_FAILURES_AT_ONCE, reactor.seconds),
@@ -78,11 +74,26 @@ def api_factory(
     )
     site = ApiSite(resource, settings.listening.request_timeout, reactor)
     if api.api_cert:
-        return with_tls(api, site)
+        return TLSMemoryBIOFactory(tls_options(api), False, site)
     if api.api_client_ca or api.api_key:
         raise ConfigError("[vncproxy] api_cert: set it; api_key and api_client_ca need it")
     _warn_of_clear_text(api.api_listen)
     return site
+
+
+def methods_of(settings: Settings, reactor: Any) -> list[Authenticator]:  # noqa: ANN401
+    """Return the configured methods of authentication.
+
+    Raises:
+        ConfigError: there is none, or one lacks what it needs.
+    """
+    methods = [_method(name, settings, reactor) for name in settings.api.api_auth]
+    if not methods:
+        raise ConfigError(
+            "[vncproxy] api_listen: nobody may ask yet; set [vncproxy] api_auth (token, "
+            "certificate, keystone, none)"
+        )
+    return methods
 
 
 def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401

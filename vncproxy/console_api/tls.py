@@ -6,19 +6,17 @@ from pathlib import Path
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.ssl import (
     CertificateOptions,
     TLSVersion,
 )
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.topics.api import Api
 
 
-def with_tls(api: Api, site: IProtocolFactory) -> IProtocolFactory:
-    """Return what serves the site with the configured certificate.
+def tls_options(api: Api) -> CertificateOptions:
+    """Return the TLS that the configuration describes.
 
     Raises:
         ConfigError: a file can't be read, or holds something else.
@@ -27,6 +25,7 @@ def with_tls(api: Api, site: IProtocolFactory) -> IProtocolFactory:
     try:
         options = _options(api)
         options.getContext()  # raises what is wrong with the files now, not at each connection
+        return options
     except OSError as error:
         fault = f"{error.filename}: {error.strerror}"
         raise ConfigError(f"[vncproxy] api_cert: {fault}") from error
@@ -34,7 +33,6 @@ def with_tls(api: Api, site: IProtocolFactory) -> IProtocolFactory:
         raise ConfigError(
             f"[vncproxy] api_cert: {files}: no certificate with its key; check the files"
         ) from error
-    return TLSMemoryBIOFactory(options, False, site)
 
 
 def _options(api: Api) -> CertificateOptions:
