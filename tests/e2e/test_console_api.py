@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -25,8 +28,9 @@ from tests.e2e.chromium import (
     wait_for_state,
     wait_until,
 )
+from tests.e2e.libvirt_daemon import LibvirtDaemon
 from tests.e2e.openstack import Keystone, openstack, openstack_fault, sdk
-from tests.e2e.programs import Gateway, XvncServer
+from tests.e2e.programs import Gateway, XvncServer, becomes_true, novnc_directory
 
 _COLOURS = {"web": "#2060a0", "lab-1": "#a03060"}
 _WEB = "11111111-1111-4111-8111-111111111111"
@@ -225,6 +229,65 @@ class OpenStackClientTests(ConsoleApiTestCase):
             },
         )
         return json.load(urllib.request.urlopen(request))
+
+
+class LibvirtTests(SynchronousTestCase):
+    """What the README promises of a machine with libvirt, with the README's own configuration."""
+
+    def start(self, libvirt: LibvirtDaemon) -> Gateway:
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        self.api_port = _port_of_a_server()
+        text = (Path(__file__).parents[2] / "README.md").read_text()
+        block = text.partition("## A console by name")[2].partition("\n\n    ")[2]
+        lines = block.partition("\n\n")[0].replace("\n    ", "\n")
+        self.assertLessEqual(len(lines.splitlines()), 10)
+        for option, value in (
+            ("web", novnc_directory()),
+            ("state_path", directory),
+            ("libvirt_uris", libvirt.uri),
+            ("api_listen", f"tcp:{self.api_port}:interface=127.0.0.1"),
+        ):
+            lines, count = re.subn(rf"(?m)^{option} = .*$", f"{option} = {value}", lines)
+            self.assertEqual(count, 1, option)
+        config = directory / "readme.conf"
+        config.write_text(f"{lines}\ncompute_timeout = 2\n")
+        command = [sys.executable, "-m", "vncproxy.cli", f"--config-file={config}"]
+        command += ["api-token", "create", "you", "--admin"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.token = done.stdout.strip()
+        gateway = Gateway(flags=("--config-file", str(config)))
+        self.addCleanup(gateway.stop)
+        gateway.program.wait_for(f"listening on tcp:{self.api_port}")
+        return gateway
+
+    def test_a_machine_of_libvirts(self) -> None:
+        """`openstack console url show` gives a URL that opens its screen; a host that hangs is
+        said to, within the time-out.
+        """
+        libvirt = LibvirtDaemon()
+        self.addCleanup(libvirt.stop)
+        libvirt.run("web", _WEB, "<graphics type='vnc' autoport='yes' listen='127.0.0.1'/>")
+        self.start(libvirt)
+        url = f"http://127.0.0.1:{self.api_port}/v2.1"
+        shown = openstack(
+            *("--os-auth-type=admin_token", f"--os-token={self.token}", f"--os-endpoint={url}"),
+            *("console", "url", "show", "--novnc", "web", "-f", "value", "-c", "url"),
+        )
+        with open_page() as page:
+            page.goto(shown)
+            wait_for_state(page, "connected")
+            # SeaBIOS's words, in light grey on black
+            self.assertTrue(
+                becomes_true(lambda: len(canvas_picture(page).getcolors(1 << 20) or []) > 1)
+            )
+        libvirt.freeze()
+        request = urllib.request.Request(f"{url}/servers/web", headers={"X-Auth-Token": self.token})
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        fault = json.load(caught.exception)["serviceUnavailable"]
+        self.assertEqual((caught.exception.code, fault["code"]), (503, 503))
+        self.assertIn("can't be looked up now", fault["message"])
 
 
 class KeystoneTests(ConsoleApiTestCase):
