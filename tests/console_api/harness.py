@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, cast
 
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import InlineThreadPool, ThreadClock
-from tests.web.harness import Connection
+from tests.web.harness import Connection, connected_to
 from vncproxy.compute.interface import (
     ComputeError,
     Console,
@@ -34,6 +33,7 @@ from vncproxy.console_api.doors import Doors
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.rate import RateLimit
 from vncproxy.console_api.site import ApiSite
+from vncproxy.model import Token
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
 from vncproxy.tokens.table import TokenTable
@@ -59,6 +59,21 @@ _CALLERS = {
     ROOT: Caller("root", admin=True),
     ALICE: Caller("alice", servers=("w*", OTHER_TWIN.id), projects=("lab",)),
 }
+
+
+CONSOLE = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+OPEN_WEB = ("POST", "/v2.1/servers/web/remote-consoles", CONSOLE)
+
+
+def console(protocol: str, console_type: str, **additions: object) -> dict[str, object]:
+    more = {"vncproxy": additions} if additions else {}
+    return {"remote_console": {"protocol": protocol, "type": console_type, **more}}
+
+
+def token_in(url: str) -> Token:
+    match = re.search(r"token(?:=|%3D)(.*)$", url)
+    assert match is not None
+    return Token(match[1])
 
 
 class FakeDriver:
@@ -144,15 +159,6 @@ class ApiTestCase(SynchronousTestCase):
         if "request_id" in event and event.get("log_format"):
             self.lines.append(event["log_format"].format(**event))
 
-    def connect(self) -> Connection:
-        """Open a connection."""
-        connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
-        channel = self.site.buildProtocol(connection.getPeer())
-        assert channel is not None
-        connection.protocol = cast(Protocol, channel)
-        channel.makeConnection(connection)
-        return connection
-
     def send(
         self,
         method: str,
@@ -175,7 +181,7 @@ class ApiTestCase(SynchronousTestCase):
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"{method} {path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in named.items() if value is not None]
-        connection = self.connect()
+        connection = connected_to(self.site)
         connection.send("\r\n".join([*lines, "", ""]).encode() + data)
         self.clock.advance(0)
         return connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qs, urlsplit
 
 from twisted.internet.defer import Deferred
@@ -12,34 +11,21 @@ from twisted.python.failure import Failure
 from tests.console_api.harness import (
     ALICE,
     BARE,
-    IDS,
-    LAB,
+    CONSOLE,
     NOW,
     OFF,
+    OPEN_WEB,
     OTHER_TWIN,
     TWIN,
     WEB,
     ApiTestCase,
+    console,
+    token_in,
     unreachable,
 )
 from vncproxy.compute.interface import HostFault, ServerNotRunning
 from vncproxy.errors import TokenUsed
-from vncproxy.model import Token
 from vncproxy.tokens.uses import TokenUses, Use
-
-CONSOLE = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
-OPEN_WEB = ("POST", "/v2.1/servers/web/remote-consoles", CONSOLE)
-
-
-def console(protocol: str, console_type: str, **additions: object) -> dict[str, object]:
-    more = {"vncproxy": additions} if additions else {}
-    return {"remote_console": {"protocol": protocol, "type": console_type, **more}}
-
-
-def token_in(url: str) -> Token:
-    match = re.search(r"token(?:=|%3D)(.*)$", url)
-    assert match is not None
-    return Token(match[1])
 
 
 class DiscoveryTests(ApiTestCase):
@@ -308,164 +294,3 @@ class RemoteConsoleTests(ApiTestCase):
         connection.protocol.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.table.live(), [])
         self.assertEqual(connection.value(), b"")
-
-
-class TokenTests(ApiTestCase):
-    def show(self, token: str, version: str = "2.31", **more: object) -> object:
-        path = f"/v2.1/os-console-auth-tokens/{token}"
-        return self.ask("GET", path, version=version, **more)[2]
-
-    def test_a_token(self) -> None:
-        """What it opens; 2.99 says the same of ours."""
-        _, _, body = self.ask(*OPEN_WEB)
-        token = token_in(body["remote_console"]["url"]).text
-        expected = {
-            "console": {
-                "instance_uuid": WEB.id,
-                "host": "10.0.0.5",
-                "port": 5900,
-                "internal_access_path": "/connect",
-            }
-        }
-        self.assertEqual(self.show(token), expected)
-        self.assertEqual(self.show(token, "2.99"), expected)
-        self.assertNotIn(token, "\n".join(self.lines))
-        self.assertIn(f"/os-console-auth-tokens/{Token(token).id}", self.lines[-1])
-
-    def test_refusals(self) -> None:
-        """Unknown, too early a microversion, a query, and a caller who is no operator."""
-        path = "/v2.1/os-console-auth-tokens/nobody"
-        self.assert_fault(404, "itemNotFound", "Token not found", "GET", path, version="2.31")
-        self.assert_fault(400, "badRequest", "2.31", "GET", path, version="2.30")
-        self.assert_fault(400, "badRequest", "query", "GET", f"{path}?a=b", version="2.99")
-        self.assert_fault(403, "forbidden", "", "GET", path, version="2.31", token=ALICE)
-
-
-class BadInputTests(ApiTestCase):
-    def test_no_json(self) -> None:
-        """Malformed, of another type, or none."""
-        self.assert_fault(400, "badRequest", "no JSON", *OPEN_WEB[:2], b'{"remote_console": ')
-        self.assert_fault(400, "badRequest", "no JSON", *OPEN_WEB[:2], b"[" * 60000)
-        for content_type in ("text/plain", "application/x-www-form-urlencoded", None):
-            self.assert_fault(
-                415, "badMediaType", "application/json", *OPEN_WEB, Content_Type=content_type
-            )
-        utf8 = "application/json; charset=utf-8"
-        self.assertEqual(self.ask(*OPEN_WEB, Content_Type=utf8)[0], 200)
-
-    def test_unknown_fields(self) -> None:
-        """Are named."""
-        body = {"remote_console": {**CONSOLE["remote_console"], "host": "10.0.0.9"}}
-        self.assert_fault(400, "badRequest", "'host' was unexpected", *OPEN_WEB[:2], body)
-
-    def test_a_large_body(self) -> None:
-        """10 MB are thrown away as they come, and refused; chunked ones too."""
-        self.assert_fault(413, "overLimit", "65536", *OPEN_WEB[:2], b"x" * 10_000_000)
-        connection = self.send(
-            *OPEN_WEB[:2], Transfer_Encoding="chunked", Content_Type="application/json"
-        )
-        for _ in range(20):
-            connection.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-        connection.send(b"0\r\n\r\n")
-        self.clock.advance(0)
-        self.assertEqual(connection.answer()[0], 413)
-
-    def test_a_body_without_end(self) -> None:
-        """Is not read for ever."""
-        connection = self.send(
-            *OPEN_WEB[:2], Transfer_Encoding="chunked", Content_Type="application/json"
-        )
-        for _ in range(33):
-            connection.send(b"100000\r\n" + bytes(0x100000) + b"\r\n")
-        self.assertTrue(connection.disconnecting)
-
-    def test_hostile_names(self) -> None:
-        """Dots, SQL and HTML are names like others; a server that is called so opens."""
-        for name in ("..%2F..%2Fetc", "%3Cscript%3E", "'%3B%20DROP%20TABLE%20x", "%00", "a%0Ab"):
-            path = f"/v2.1/servers/{name}/remote-consoles"
-            self.assert_fault(404, "itemNotFound", "could not be found", "POST", path, CONSOLE)
-            self.assertNotIn("\n", self.lines[-1])
-        odd = "..%2F%3Cb%3E'%20OR%201%3D1%20--"
-        self.assertEqual(self.get(f"/v2.1/servers/{odd}")["server"]["id"], IDS[6])
-        status, headers, _ = self.ask("POST", f"/servers/{odd}/remote-consoles", CONSOLE)
-        self.assertEqual((status, headers["content-type"]), (200, "application/json"))
-        self.assertEqual(headers["x-content-type-options"], "nosniff")
-
-    def test_a_database_that_fails(self) -> None:
-        """503, and the reason only in the log."""
-        self.threads._wait = True
-        connection = self.send(*OPEN_WEB)
-        self.clock.advance(6)
-        status, _, body = connection.answer()
-        self.assertEqual((status, b"serviceUnavailable" in body), (503, True))
-        self.assertIn("did not answer in 5 s", self.lines[-1])
-
-
-class CallerTests(ApiTestCase):
-    def test_nobody(self) -> None:
-        """401 that says how, and another for a token that is nobody's."""
-        for token, words in ((None, "Say who you are"), ("guess", "not known")):
-            status, headers, body = self.ask("GET", "/servers", token=token)
-            self.assertEqual((status, list(body)), (401, ["unauthorized"]))
-            self.assertEqual(headers["www-authenticate"], 'Bearer realm="vncproxy"')
-            self.assertIn(words, body["unauthorized"]["message"])
-            self.assertNotIn("guess", "\n".join(self.lines))
-
-    def test_who_asks_too_often(self) -> None:
-        """429 with the time to wait; another caller does not notice."""
-        for _ in range(30):
-            self.assertEqual(self.ask("GET", "/servers")[0], 200)
-        status, headers, body = self.ask("GET", "/servers")
-        self.assertEqual((status, list(body), headers["retry-after"]), (429, ["overLimit"], "1"))
-        self.assertEqual(self.ask("GET", "/servers", token=ALICE)[0], 200)
-        self.clock.advance(1)
-        self.assertEqual(self.ask("GET", "/servers")[0], 200)
-
-    def test_who_guesses(self) -> None:
-        """Their address has to wait, even with a good token; those without any are no guesses."""
-        for _ in range(5):
-            self.assertEqual(self.ask("GET", "/servers", token=None)[0], 401)
-        for _ in range(3):
-            self.assertEqual(self.ask("GET", "/servers", token="guess")[0], 401)
-        status, headers, _ = self.ask("GET", "/servers")
-        self.assertEqual((status, headers["retry-after"]), (429, "5"))
-        self.clock.advance(5)
-        self.assertEqual(self.ask("GET", "/servers")[0], 200)
-
-    def test_the_audit(self) -> None:
-        """One line a request: who, from where, what, how it went, and about what."""
-        self.ask(*OPEN_WEB)
-        (line,) = self.lines
-        (grant,) = self.table.live()
-        self.assertRegex(
-            line,
-            r"^req-\S{36} root at 192\.0\.2\.1: POST /servers/web/remote-consoles: 200 in 0 ms: "
-            rf"novnc of web \({WEB.id}\), token {grant.token_id} until {NOW + 600}$",
-        )
-        self.ask("GET", f"/servers/{LAB.id}", token=None)
-        self.assertRegex(self.lines[-1], r"^req-\S{36} - at 192\.0\.2\.1: GET /servers/\S+: 401 in")
-
-
-class PageTests(ApiTestCase):
-    def test_for_people(self) -> None:
-        """A browser gets the page, with a policy that lets it load its own files only."""
-        status, headers, body = self.send("GET", "/", token=None, Accept="text/html,*/*").answer()
-        self.assertEqual((status, headers["content-type"]), (200, "text/html; charset=utf-8"))
-        self.assertEqual(headers["vary"], "Accept")
-        policy = headers["content-security-policy"]
-        self.assertNotIn("unsafe", policy)
-        self.assertNotIn("sha256", policy)
-        self.assertIn("frame-ancestors 'none'", policy)
-        named = set(re.findall(r'(?:src|href)="(api-assets/[^"]+)"', body.decode()))
-        self.assertEqual(len(named), 3)
-        for path in named:
-            status, headers, _ = self.send("GET", f"/{path}", token=None).answer()
-            self.assertEqual(status, 200, path)
-            self.assertNotIn("octet-stream", headers["content-type"])
-
-    def test_nothing_else(self) -> None:
-        """No way out of the page's directory."""
-        for path in ("/api-assets/", "/api-assets/..%2Fapi.py", "/api-assets/../api.py"):
-            status, _, body = self.send("GET", path, token=None).answer()
-            self.assertIn(status, (401, 404), path)
-            self.assertNotIn(b"import", body)

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from tests.helpers import RecordingObserver
 from vncproxy.errors import GatewayError, TokenInvalid
@@ -114,6 +115,16 @@ class Connection(StringTransport):
         return int(status.split()[1]), {k.lower(): v for k, v in headers.items()}, body
 
 
+def connected_to(site: Site) -> Connection:
+    """Return a client's new connection to the site."""
+    connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
+    channel = site.buildProtocol(connection.getPeer())
+    assert channel is not None
+    connection.protocol = cast(Protocol, channel)
+    channel.makeConnection(connection)
+    return connection
+
+
 class WebHarness:
     """A site with a fake store; tests add grants to ``store``.
 
@@ -155,12 +166,7 @@ class WebHarness:
 
     def connect(self) -> Connection:
         """Open a connection."""
-        connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
-        channel = self.site.buildProtocol(connection.getPeer())
-        assert channel is not None
-        connection.protocol = cast(Protocol, channel)
-        channel.makeConnection(connection)
-        return connection
+        return connected_to(self.site)
 
     def request(
         self, target: str, headers: dict[str, str] | None = None, method: str = "GET"
