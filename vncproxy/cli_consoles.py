@@ -6,15 +6,14 @@ import argparse
 import sys
 import time
 import webbrowser
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from vncproxy.cli_verbs import add_verb, print_json
-from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import NOVNC, ComputeDriver, ComputeError, Console, Listing, Server
+from vncproxy.compute.once import ask_once
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.console_api.consoles import PROTOCOLS, Wanted, issue_token
@@ -23,6 +22,7 @@ from vncproxy.tokens.issue import Issued, TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
 T = TypeVar("T")
+Question = Callable[[ComputeDriver], Coroutine[Deferred[Any], Any, T]]
 
 
 def add_server_and_console_commands(
@@ -50,7 +50,7 @@ def _list_servers(settings: Settings, options: argparse.Namespace) -> int:
     async def ask(driver: ComputeDriver) -> Listing:
         return await driver.list_servers()
 
-    listing = _with_driver(settings, ask)
+    listing = _asked(settings, ask)
     if options.json:
         print_json([_shown(server) for server in listing.servers])
     else:
@@ -95,7 +95,7 @@ def _issue(settings: Settings, options: argparse.Namespace) -> tuple[Server, Iss
         server = await driver.find_server(options.server)
         return server, await driver.find_console(server, options.type)
 
-    server, console = _with_driver(settings, find)
+    server, console = _asked(settings, find)
     table = TokenTable(open_database(settings), time.time)
     if settings.keeps_tokens:
         table.create()
@@ -113,34 +113,16 @@ def _shown(server: Server) -> dict[str, object]:
     }
 
 
-def _with_driver(settings: Settings, ask: Callable[[ComputeDriver], Awaitable[T]]) -> T:
-    """Run the reactor until the configured driver has answered; return its answer.
+def _asked(settings: Settings, question: Question[T]) -> T:
+    """Return the configured driver's answer.
 
     Raises:
-        ConfigError: no driver is configured, or it can't answer; the text says why.
+        ConfigError: no driver is configured, or it has no answer; the text says why.
     """
-    from twisted.internet import reactor
-
-    driver = driver_for(settings, reactor)
-    if driver is None:
+    try:
+        answer = ask_once(settings, question)
+    except ComputeError as error:
+        raise ConfigError(str(error)) from error
+    if answer is None:
         raise ConfigError("[vncproxy] compute_driver: set it, so that servers are known")
-    outcome: list[T | Failure] = []
-
-    async def work() -> None:
-        try:
-            outcome.append(await ask(driver))
-        except Exception:
-            outcome.append(Failure())
-        reactor.stop()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(work()))
-    reactor.run()
-    driver.stop()
-    if not outcome:  # interrupted from the keyboard
-        raise ConfigError("stopped before the compute driver had answered")
-    if isinstance(outcome[0], Failure):
-        error = outcome[0].value
-        if isinstance(error, ComputeError):
-            raise ConfigError(str(error)) from error
-        outcome[0].raiseException()
-    return outcome[0]
+    return answer

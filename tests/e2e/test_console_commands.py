@@ -23,17 +23,17 @@ _INVENTORY = f"""servers:
 
 
 class HereTestCase(CommandTestCase):
-    """Runs the command in the tests' own process, which is much faster, but has a reactor."""
+    """Runs the command in the tests' own process, which is much faster."""
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a `vncproxy` that needs no compute driver."""
+        """Run `vncproxy` with the configuration file."""
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             status = cli.main(["--config-file", str(self.config_file), *arguments])
         return subprocess.CompletedProcess([], status, stdout.getvalue(), stderr.getvalue())
 
 
-class ConsoleCommandTests(CommandTestCase):
+class ConsoleCommandTests(HereTestCase):
     def setUp(self) -> None:
         super().setUp()
         inventory = self.directory / "servers.yaml"
@@ -85,6 +85,9 @@ class ConsoleCommandTests(CommandTestCase):
         self.assert_fault(f"{_TWINS[0]} on inventory, {_TWINS[1]}", "console", "url", "twin")
         self.assert_fault("Server off is not running.", "console", "url", "off")
         self.assert_fault("has no console of type novnc", "console", "url", _TWINS[0])
+        self.assert_fault("--ttl", "console", "url", "web", "--ttl=0")
+        self.configure("")
+        self.assert_fault("[vncproxy] compute_driver", "server", "list")
 
 
 class ApiTokenCommandTests(HereTestCase):
@@ -98,12 +101,6 @@ class ApiTokenCommandTests(HereTestCase):
         self.assertEqual(listed, "kim: web-*, db\nroot: all\n")
         root = {"name": "root", "servers": [], "projects": [], "admin": True}
         self.assertIn(root, json.loads(self.run_command("api-token", "list", "--json").stdout))
-
-    def test_mistakes_in_other_commands(self) -> None:
-        """Those that are found before a compute driver is asked."""
-        self.assert_fault("--ttl", "console", "url", "web", "--ttl=0")
-        self.assert_fault("--type: serial", "console", "url", "web", "--type=serial")
-        self.assert_fault("[vncproxy] compute_driver", "server", "list")
 
     def test_mistakes(self) -> None:
         """Nothing to open, a name that is taken, and no file yet."""

@@ -253,7 +253,7 @@ class ConsoleApi(Resource):
         self._log.info(
             "{request_id} {caller} at {client}: {method} {path}: {status} in {ms:.0f} ms{about}",
             request_id=call.request_id,
-            caller=call.caller.name if call.caller else "-",
+            caller=_printable(call.caller.name) if call.caller else "-",
             client=call.client,
             method=call.method,
             path=call.shown_path,
