@@ -4,8 +4,8 @@
 
 The gateway gets one core, with the inventory driver and SQLite. Fifty connections each send
 `POST .../remote-consoles` as soon as the answer to the last one is there; then the same beside a
-console that echoes, at the rate of 300 a second and again as fast as it goes. Every URL that was answered must be a token of the
-database in the end. Prints one JSON object.
+console that echoes, at the rate of 300 a second and again as fast as it goes. Every URL that was
+answered must be a token of the database in the end. Prints one JSON object.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from typing_extensions import override
@@ -55,6 +56,7 @@ from vncproxy.workers.launch import WorkerLauncher
 from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
+_API_THREADS = 2
 _log = Logger()
 
 
@@ -71,7 +73,9 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
     """
     database = _Database(settings, reactor)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
-    gateway.addService(DatabaseThreads(database, create_tables=settings.keeps_tokens))
+    gateway.addService(
+        DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)
+    )
     if settings.purge_interval_s:
         gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
     driver = _add_driver(gateway, settings, reactor)
@@ -85,18 +89,18 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
             for listen in front.listeners
         ]
         _add_consoles(gateway, settings, reactor, database, driver, registry, endpoints)
-    for listener in _api_listeners(settings, reactor, driver, database):
-        gateway.addService(listener)
+    for part in _console_api(settings, reactor, driver, database.table):
+        gateway.addService(part)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
 
 
-def _api_listeners(
+def _console_api(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     driver: ComputeDriver | None,
-    database: _Database,
+    table: TokenTable,
 ) -> Iterator[Service]:
     """Give what listens for the console API, where it is wanted."""
     if not settings.api.api_listen:
@@ -107,9 +111,14 @@ def _api_listeners(
         raise ConfigError(
             "[vncproxy] api_listen: the API needs jsonschema; pip install 'vncproxy[api]'"
         ) from error
-    issuer = TokenIssuer(database.table, time.time, settings.base_urls)
+    # Threads of its own, and few: more keep the reactor waiting for the interpreter's lock.
+    threads = threads_for(_API_THREADS)
+    timeout_s = settings.embedded.database_timeout
+    store = SqlTokenStore(table, reactor, threads, timeout_s, at_once=_API_THREADS)
+    yield DatabaseThreads(threads, table, create_tables=False)
+    issuer = TokenIssuer(table, time.time, settings.base_urls)
     types = [front.kind.console_type for front in settings.served]
-    factory = api_factory(settings, reactor, driver, issuer, database.store, types)
+    factory = api_factory(settings, reactor, driver, issuer, store, types)
     for description in settings.api.api_listen:
         endpoint = endpoint_from(reactor, description, "[vncproxy] api_listen")
         yield Listener(description, endpoint, factory, "[vncproxy] api_listen")
@@ -134,7 +143,7 @@ def build_worker(
     """
     database = _Database(settings, reactor)
     worker = StopInTurn()
-    worker.addService(DatabaseThreads(database, create_tables=False))
+    worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
     driver = _add_driver(worker, settings, reactor)
     _add_consoles(worker, settings, reactor, database, driver, registry, endpoints)
     return worker
@@ -344,13 +353,14 @@ class DatabaseThreads(Service):
     """The threads that talk to the token database.
 
     Args:
-        database: its threads are started and stopped here.
-        create_tables: whether its tables are made at start, because it is our own.
+        threads: started and stopped here.
+        table: made at start, where the database is our own.
+        create_tables: whether it is.
     """
 
-    def __init__(self, database: _Database, create_tables: bool) -> None:
-        self._threads = database.threads
-        self._table = database.table
+    def __init__(self, threads: ThreadPool, table: TokenTable, create_tables: bool) -> None:
+        self._threads = threads
+        self._table = table
         self._create_tables = create_tables
 
     @override

@@ -38,9 +38,9 @@ class SqlTokenStoreTests(SynchronousTestCase):
         self.table = _Table(self.token)
         self.clock = ThreadClock()
 
-    def store(self, threads: InlineThreadPool) -> SqlTokenStore:
+    def store(self, threads: InlineThreadPool, at_once: int | None = None) -> SqlTokenStore:
         table = cast(TokenTable, self.table)
-        return SqlTokenStore(table, cast(IReactor, self.clock), threads, timeout_s=5)
+        return SqlTokenStore(table, cast(IReactor, self.clock), threads, 5, at_once)
 
     def test_answers(self) -> None:
         """What the table says comes back through the Deferred."""
@@ -82,6 +82,21 @@ class SqlTokenStoreTests(SynchronousTestCase):
         for looking in waiting:
             self.successResultOf(looking)
         self.assertNoResult(store.find(self.token))
+
+    def test_a_few_at_once(self) -> None:
+        """The next call is begun when one is done, and not before; its time runs meanwhile."""
+        threads = InlineThreadPool(wait=True)
+        store = self.store(threads, at_once=2)
+        looking = [store.find(self.token) for _ in range(4)]
+        self.assertEqual(len(threads.waiting), 2)
+        looking[2].cancel()
+        self.failureResultOf(looking[2], CancelledError)
+        threads.waiting.pop(0)()
+        self.successResultOf(looking[0])
+        self.assertEqual(len(threads.waiting), 2)
+        self.clock.advance(5.1)
+        for late in (looking[1], looking[3]):
+            self.failureResultOf(late, StoreUnavailable)
 
     def test_threads(self) -> None:
         """There are as many threads as connections, up to a bound."""

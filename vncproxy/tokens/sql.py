@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
@@ -38,15 +38,23 @@ class SqlTokenStore:
         reactor: runs the callbacks and the time-outs.
         threads: started and stopped by the caller.
         timeout_s: seconds, > 0; a look-up that takes longer fails with ``StoreUnavailable``.
+        at_once: how many calls may run at once, so that each next one is begun by the reactor and
+            not by a thread that is done; None for as many as there are threads.
     """
 
     def __init__(
-        self, table: TokenTable, reactor: IReactor, threads: ThreadPool, timeout_s: float
+        self,
+        table: TokenTable,
+        reactor: IReactor,
+        threads: ThreadPool,
+        timeout_s: float,
+        at_once: int | None = None,
     ) -> None:
         self._table = table
         self._reactor = reactor
         self._threads = threads
         self._timeout_s = timeout_s
+        self._slots = DeferredSemaphore(at_once or _MOST_WAITING)
         self._waiting = 0
 
     def find(self, token: Token) -> Deferred[Grant]:
@@ -80,7 +88,9 @@ class SqlTokenStore:
             return result
 
         self._waiting += 1
-        answer = deferToThreadPool(self._reactor, self._threads, call_if_wanted)
+        answer: Deferred[T] = self._slots.run(
+            deferToThreadPool, self._reactor, self._threads, call_if_wanted
+        )
         answer.addTimeout(self._timeout_s, self._reactor, _too_late)
         return answer.addBoth(settle)
 
