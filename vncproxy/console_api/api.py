@@ -46,7 +46,6 @@ _ACTION_PROTOCOLS = {
     "os-getSerialConsole": "serial",
     "os-getRDPConsole": "rdp",
 }
-_NOTHING = Fault(404, "There is no such resource here.")
 Body = dict[str, Any]
 
 
@@ -158,7 +157,7 @@ class ConsoleApi(Resource):
                 return await self._action(call, caller, server)
             case "GET", [name, token] if name == TOKENS:
                 return await self._show_token(call, caller, Token(token))
-            case _, ["servers"] | ["servers", _] | ["servers", "detail"]:
+            case _, ["servers"] | ["servers", _]:
                 raise Fault(405, "Servers can be read here, not changed.", {"Allow": "GET, HEAD"})
             case _, ["servers", _, "remote-consoles" | "remote_consoles" | "action"]:
                 raise Fault(405, "Use POST.", {"Allow": "POST"})
@@ -166,7 +165,7 @@ class ConsoleApi(Resource):
                 raise Fault(405, "Use GET.", {"Allow": "GET, HEAD"})
             case _, ["servers", _, "consoles"]:
                 raise Fault(410, "These consoles ended with Xen; use remote-consoles.")
-        raise _NOTHING
+        raise _nothing()
 
     async def _list(self, call: Call, caller: Caller, full: bool) -> Body:
         listing = await self._lookup.list_for(caller)
@@ -186,7 +185,7 @@ class ConsoleApi(Resource):
 
     async def _remote_console(self, call: Call, caller: Caller, name: str) -> Body:
         if call.version < REMOTE_CONSOLES:
-            raise _NOTHING
+            raise _nothing()
         asked = remote_console_in(parse_json(call.json_body()), call.version)
         protocol, additions = asked["protocol"], asked.get("vncproxy")
         issued = await self._open(call, caller, name, protocol, asked["type"], additions)
@@ -195,7 +194,7 @@ class ConsoleApi(Resource):
 
     async def _action(self, call: Call, caller: Caller, name: str) -> Body:
         if call.version >= REMOTE_CONSOLES:
-            raise _NOTHING
+            raise _nothing()
         action, asked = action_in(parse_json(call.json_body()))
         protocol, additions = _ACTION_PROTOCOLS[action], asked.get("vncproxy")
         issued = await self._open(call, caller, name, protocol, asked["type"], additions)
@@ -267,6 +266,10 @@ class ConsoleApi(Resource):
             return
         self._log.failure("{request_id} could not be answered", failure, request_id=call.request_id)
         self._refuse(call, Fault(500, f"The gateway has a fault; see {call.request_id}."), {})
+
+
+def _nothing() -> Fault:
+    return Fault(404, "There is no such resource here.")
 
 
 def _check_rate(limit: RateLimit, key: str, words: str) -> None:
