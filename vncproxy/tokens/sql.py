@@ -63,7 +63,7 @@ class SqlTokenStore:
 
     def standing(self, token_hashes: Sequence[str]) -> Deferred[frozenset[str]]:
         """Return those of the tokens that have rows (see ``interfaces.TokenRegister``)."""
-        return self._in_thread(lambda: self._table.standing(token_hashes))
+        return self.call(lambda: self._table.standing(token_hashes))
 
     def purge(self) -> Deferred[int]:
         """Remove expired tokens; return how many there were."""

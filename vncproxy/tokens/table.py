@@ -113,7 +113,7 @@ class TokenTable:
     def standing(self, token_hashes: Sequence[str]) -> frozenset[str]:
         """Return those of the tokens that have rows, expired or not."""
         found: set[str] = set()
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             for start in range(0, len(token_hashes), _MOST_HASHES):
                 some = token_hashes[start : start + _MOST_HASHES]
                 query = select(ROWS.c.token_hash).where(ROWS.c.token_hash.in_(some))
