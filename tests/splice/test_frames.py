@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import ws_frame
-from vncproxy.splice.frames import HEADER_ROOM, LONGEST_COMMON, put_header, take_common
+from vncproxy.splice.frames import HEADER_ROOM, LONGEST_COMMON, put_header, take_common, take_only
 
 _LENGTHS = (0, 1, 2, 7, 124, 125, 126, 127, 1023, 1024, 1025, 65534, 65535)
 _MASKS = st.binary(min_size=4, max_size=4)
@@ -26,6 +26,27 @@ class HeaderTests(SynchronousTestCase):
             buffer = bytearray(HEADER_ROOM) + payload
             start = put_header(buffer, length)
             self.assertEqual(bytes(buffer[start:]), ws_frame(payload, mask=None))
+
+
+class OnlyFrameTests(SynchronousTestCase):
+    def test_every_length(self) -> None:
+        """A short frame that is all there is comes out at once; nothing else does."""
+        for length in range(126):
+            payload = bytes(range(3, 3 + length))
+            frame = ws_frame(payload, mask=b"\x01\x80\xfe\x7f")
+            self.assertEqual(take_only(bytearray(frame + b"rest"), len(frame)), payload)
+            for other in (frame[:-1], frame + b"\x82", b"\x89" + frame[1:]):
+                if len(other) > 1:
+                    self.assertIsNone(take_only(bytearray(other + b"rest"), len(other)))
+        longer = ws_frame(bytes(126), mask=b"abcd")
+        self.assertIsNone(take_only(bytearray(longer), len(longer)))
+
+    @given(st.binary(min_size=2, max_size=140))
+    def test_any_bytes(self, data: bytes) -> None:
+        """What is taken is what the plain reading takes."""
+        payload = take_only(bytearray(data), len(data))
+        if payload is not None:
+            self.assertEqual(take(data), (payload, len(data), True))
 
 
 class CommonFrameTests(SynchronousTestCase):

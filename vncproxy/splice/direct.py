@@ -12,11 +12,17 @@ from typing_extensions import override
 
 from vncproxy.interfaces import FrameOwner, Leg
 from vncproxy.model import SessionFacts
-from vncproxy.splice.frames import HEADER_ROOM, LONGEST_COMMON, put_header, take_common
+from vncproxy.splice.frames import (
+    HEADER_ROOM,
+    LONGEST_COMMON,
+    put_header,
+    take_common,
+    take_only,
+)
 from vncproxy.splice.portable import Splice
 from vncproxy.splice.wire import Wire, wire_of
 
-_READ, _WRITE, _BROKEN = 0x001, 0x004, 0x008 | 0x010  # epoll's IN, OUT, ERR and HUP
+READABLE, _WRITE, _BROKEN = 0x001, 0x004, 0x008 | 0x010  # epoll's IN, OUT, ERR and HUP
 
 
 class Loop(Protocol):
@@ -102,7 +108,8 @@ class DirectSplice(Splice):
             browser.send_rest()
             return
         ends = BrowserEnd(self, browser), ServerEnd(self, server)
-        ends[0].other, ends[1].other = reversed(ends)
+        ends[0].join(ends[1])
+        ends[1].join(ends[0])
         self._ends = ends
         for end in ends:
             self.loop.watch(end, end.events)
@@ -133,8 +140,8 @@ class DirectSplice(Splice):
             return
         browser, server = self._ends
         browser_lags, server_lags = bool(browser.wire.unsent), bool(server.wire.unsent)
-        browser.await_events(_READ * (not server_lags) | _WRITE * browser_lags)
-        server.await_events(_READ * (not browser_lags) | _WRITE * server_lags)
+        browser.await_events(READABLE * (not server_lags) | _WRITE * browser_lags)
+        server.await_events(READABLE * (not browser_lags) | _WRITE * server_lags)
         self.owner.deaf(server_lags)
 
     @property
@@ -146,25 +153,49 @@ class DirectSplice(Splice):
 class End(ABC):
     """One of the two sockets.
 
+    What each byte passes is written out in ``read`` and ``pass_on``, with few calls: in Python a
+    call costs as much as half a system call.
+
     Attributes:
         wire: the socket.
         events: that the engine waits for.
         other: what is read from here goes there.
     """
 
-    __slots__ = ("_splice", "events", "other", "wire")
+    __slots__ = (
+        "_facts",
+        "_loop",
+        "_push",
+        "_receive",
+        "_splice",
+        "_to",
+        "events",
+        "other",
+        "wire",
+    )
     other: End
+    _to: Wire
+    _push: Callable[[memoryview | bytes], int]
 
     def __init__(self, splice: DirectSplice, wire: Wire) -> None:
         self._splice = splice
+        self._loop = splice.loop
+        self._facts = splice.facts
+        self._receive = wire.receive_into
         self.wire = wire
-        self.events = _READ
+        self.events = READABLE
+
+    def join(self, other: End) -> None:
+        """Send there what is read here."""
+        self.other = other
+        self._to = other.wire
+        self._push = other.wire.push
 
     def await_events(self, events: int) -> None:
         """Wait for these events from now on."""
         if events != self.events:
             self.events = events
-            self._splice.loop.rewatch(self, events)
+            self._loop.rewatch(self, events)
 
     def serve(self, events: int) -> None:
         """Do what can be done now.
@@ -176,23 +207,31 @@ class End(ABC):
             self.wire.flush()
             if not self.wire.unsent:
                 self._splice.rewatch()
-        if events & _READ:
+        if events & READABLE:
             self.read()
         elif events & _BROKEN:
             raise ConnectionResetError("the connection broke")
 
     @abstractmethod
     def read(self) -> None:
-        """Pass on what has arrived."""
+        """Pass on what has arrived.
 
-    def send(self, data: memoryview | bytes) -> None:
-        """Send bytes; the other side is read no further until the peer has taken them."""
+        Raises:
+            OSError, SSL.Error: this end has failed.
+        """
+
+    def _pass_on(self, data: memoryview | bytes) -> None:
+        """Send bytes to the other side; this one is read no further until they are taken."""
         try:
-            self.wire.send(data)
+            sent = self._push(data)
+        except BlockingIOError:
+            sent = 0
         except (OSError, SSL.Error) as error:
-            self.fail(error)
+            self.other.fail(error)
             return
-        if self.wire.unsent:
+        if sent != len(data):
+            self._to.unsent += data[sent:]
+        if self._to.unsent:
             self._splice.rewatch()
 
     def fail(self, error: Exception) -> None:
@@ -218,19 +257,21 @@ class ServerEnd(End):
 
     @override
     def read(self) -> None:
-        splice = self._splice
-        loop = splice.loop
-        count = self.wire.receive_into(self._room)
+        if self._to.unsent:
+            return  # this event is from before the other side began to lag
+        try:
+            count = self._receive(self._room)
+        except BlockingIOError:
+            return
         if count:
-            splice.facts.bytes_to_client += count
+            loop = self._loop
+            self._facts.bytes_to_client += count
             start = put_header(loop.buffer, count)
-            self.other.send(loop.view[start : HEADER_ROOM + count])
-            if self.other.wire.unsent:
-                self._room = loop.short_room
-            elif count == len(self._room):
-                self._room = loop.long_room
-        if self.wire.at_end:
-            splice.release()  # the transport meets the end by itself
+            self._pass_on(loop.view[start : HEADER_ROOM + count])
+            if count > len(loop.short_room) or self._to.unsent:
+                self._room = loop.short_room if self._to.unsent else loop.long_room
+        if not count or self.wire.at_end:
+            self._splice.release()  # the transport meets the end by itself
 
 
 class BrowserEnd(End):
@@ -245,20 +286,32 @@ class BrowserEnd(End):
     def __init__(self, splice: DirectSplice, wire: Wire) -> None:
         super().__init__(splice, wire)
         self.partial = b""
-        self._between_frames = splice.owner.between_frames
         self._heard = splice.owner.heard
+        self._between_frames = splice.owner.between_frames
         self._longest = min(LONGEST_COMMON, splice.owner.longest_frame)
 
     @override
     def read(self) -> None:
-        loop = self._splice.loop
-        end = len(self.partial)
-        if end:
-            loop.view[:end] = self.partial
-        count = self.wire.receive_into(loop.view[end:])
+        if self._to.unsent:
+            return  # this event is from before the other side began to lag
+        loop = self._loop
+        held = len(self.partial)
+        if held:
+            loop.view[:held] = self.partial
+        try:
+            count = self._receive(loop.view[held:] if held else loop.view)
+        except BlockingIOError:
+            return
         if count:
-            self._take(loop.buffer, end + count)
-        if self.wire.at_end:
+            self._heard()
+            payload = None
+            if self._between_frames and not held and count > 1:
+                payload = take_only(loop.buffer, count)
+            if payload is None:
+                self._take(loop.buffer, held + count)
+            elif payload:
+                self.pass_on(payload)
+        if not count or self.wire.at_end:
             self._splice.release()  # the transport meets the end by itself
 
     def _take(self, buffer: bytearray, end: int) -> None:
@@ -266,7 +319,6 @@ class BrowserEnd(End):
         if self._between_frames:
             payload, taken, partial = take_common(buffer, end, self._longest)
             if payload:
-                self._heard()
                 self.pass_on(payload)
         self.partial = b""
         if taken == end:
@@ -274,15 +326,17 @@ class BrowserEnd(End):
         rest = bytes(buffer[taken:end])
         if partial and self._splice.borrowed:
             self.partial = rest
-            self._heard()
         else:
             self._splice.owner.feed(rest)
             self._between_frames = self._splice.owner.between_frames
 
     def pass_on(self, payload: bytes) -> None:
-        """Send what was in a client's frame to the server."""
-        self._splice.facts.bytes_to_server += len(payload)
-        self.other.send(payload)
+        """Send to the server what was in a client's frame."""
+        self._facts.bytes_to_server += len(payload)
+        if self._to.unsent:
+            self._to.send(payload)
+        else:
+            self._pass_on(payload)
 
 
 class _Detour:

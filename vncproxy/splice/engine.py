@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from vncproxy.interfaces import Leg
 from vncproxy.model import SessionFacts
-from vncproxy.splice.direct import DirectSplice, End
+from vncproxy.splice.direct import READABLE, DirectSplice, End
 from vncproxy.splice.frames import HEADER_ROOM
 from vncproxy.splice.portable import Splice
 
@@ -102,7 +102,10 @@ class Engine:
             if end is None:  # given back by one that was served just now
                 continue
             try:
-                end.serve(events)
+                if events == READABLE:
+                    end.read()
+                else:
+                    end.serve(events)
             except (OSError, SSL.Error) as error:
                 end.fail(error)
             except Exception:

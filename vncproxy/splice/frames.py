@@ -20,6 +20,9 @@ _LENGTH_IN_16_BITS = 126
 _LENGTH_IN_64_BITS = 127
 _HEADER_16 = Struct("!BBH").pack_into
 _HEADER_64 = Struct("!BBQ").pack_into
+# By length of payload: what repeats a mask of 4 bytes over it, and what cuts off the excess.
+_REPEATED = [sum(1 << 32 * i for i in range((n + 3) // 4)) for n in range(_LENGTH_IN_16_BITS)]
+_ALL_ONES = [(1 << 8 * n) - 1 for n in range(_LENGTH_IN_16_BITS)]
 _SHORT_PAYLOAD = 1024  # up to here one big xor beats a call of the C masker (measured)
 
 
@@ -42,6 +45,23 @@ def put_header(buffer: bytearray, length: int) -> int:
         return 6
     _HEADER_64(buffer, 0, _FINAL_BINARY, _LENGTH_IN_64_BITS, length)
     return 0
+
+
+def take_only(data: bytearray, end: int) -> bytes | None:
+    """Return the payload, if ``data`` is one short common frame and nothing else; else None.
+
+    It is what a key or a movement of the pointer comes in, so it has a way of its own.
+
+    Args:
+        data: begins with a frame.
+        end: how many bytes of ``data`` count, > 1.
+    """
+    length = end - 6
+    if data[0] != _FINAL_BINARY or data[1] != _MASKED + length or length >= _LENGTH_IN_16_BITS:
+        return None
+    mask = int.from_bytes(data[2:6], "little") * _REPEATED[length]
+    masked = int.from_bytes(data[6:end], "little")
+    return ((masked ^ mask) & _ALL_ONES[length]).to_bytes(length, "little")
 
 
 def take_common(data: bytearray, end: int, longest: int) -> tuple[bytes, int, bool]:

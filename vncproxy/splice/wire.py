@@ -10,9 +10,8 @@ used; ``tests/splice/test_wire.py`` fails when a Twisted changes them.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from OpenSSL import SSL
 from twisted.internet.abstract import FileDescriptor
@@ -27,21 +26,27 @@ _RECORD_EXTRA_BYTES = 64  # more than header, tag and padding of one
 _ROOM_BYTES = 512  # for what TLS has to say beside our bytes
 
 
-class Wire(ABC):
+class Wire:
     """A socket without its reactor.
 
     Attributes:
+        receive_into: reads what is there into a buffer, and returns how much it was; 0 at the
+            end. It raises BlockingIOError where nothing is there now, OSError or SSL.Error
+            where the connection has failed.
+        push: sends bytes, while nothing is unsent, and returns how many were taken, by the
+            peer or into ``unsent``. It raises BlockingIOError where none were, OSError or
+            SSL.Error where the connection has failed.
         fileno: the socket's descriptor.
         unsent: bytes, in the form they have on the socket, that the peer has not taken yet.
-        at_end: whether nothing more will be received.
+        at_end: whether the peer has said, behind what was received last, that this was all.
     """
 
-    __slots__ = ("_connection", "_receive", "_send", "at_end", "fileno", "unsent")
+    __slots__ = ("_connection", "at_end", "fileno", "push", "receive_into", "unsent")
+    receive_into: Callable[[memoryview], int]
+    push: Callable[[memoryview | bytes], int]
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._send: Callable[[Any], int] = connection.socket.send
-        self._receive: Callable[[Any], int] = connection.socket.recv_into
         self.fileno: int = connection.fileno()
         self.unsent = bytearray()
         self.at_end = False
@@ -74,23 +79,18 @@ class Wire(ABC):
         if self._connection.connected:
             self._connection.connectionLost(Failure(ConnectionLost(str(error))))
 
-    @abstractmethod
-    def receive_into(self, buffer: memoryview) -> int:
-        """Read what is there into the buffer, and return how much it was.
-
-        Nothing, with ``at_end`` unset, means that nothing is there now.
-
-        Raises:
-            OSError, SSL.Error: the connection has failed.
-        """
-
-    @abstractmethod
     def send(self, data: memoryview | bytes) -> None:
-        """Send the bytes; those that the peer does not take now become ``unsent``.
+        """Send bytes, behind those that are unsent; what the peer does not take now is unsent.
 
         Raises:
             OSError, SSL.Error: the connection has failed.
         """
+        sent = 0
+        if not self.unsent:
+            with suppress(BlockingIOError):
+                sent = self.push(data)
+        if sent != len(data):
+            self.unsent += data[sent:]
 
     def flush(self) -> None:
         """Send of ``unsent`` what the peer takes now.
@@ -98,37 +98,19 @@ class Wire(ABC):
         Raises:
             OSError: the connection has failed.
         """
-        unsent, self.unsent = self.unsent, bytearray()
-        self._transmit(unsent)
-
-    def _transmit(self, data: memoryview | bytes | bytearray) -> None:
-        sent = 0
-        if not self.unsent:
-            try:  # contextlib.suppress would cost a tenth of the way of a byte
-                sent = self._send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(data):
-                return
-        self.unsent += data[sent:]
+        with suppress(BlockingIOError):
+            del self.unsent[: self._connection.socket.send(self.unsent)]
 
 
 class PlainWire(Wire):
-    """A TCP or UNIX socket."""
+    """A TCP or UNIX socket, whose own methods are all it takes."""
 
     __slots__ = ()
 
-    @override
-    def receive_into(self, buffer: memoryview) -> int:
-        try:
-            count = self._receive(buffer)
-        except BlockingIOError:
-            return 0
-        if not count:
-            self.at_end = True
-        return count
-
-    send = Wire._transmit
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.push = connection.socket.send
+        self.receive_into = connection.socket.recv_into
 
 
 class TlsWire(Wire):
@@ -141,7 +123,7 @@ class TlsWire(Wire):
             given to ``receive_into``; nothing is kept in it between two calls.
     """
 
-    __slots__ = ("_cipher_text", "_ssl", "_tls")
+    __slots__ = ("_cipher_text", "_receive", "_send", "_ssl", "_tls")
 
     def __init__(
         self, connection: Connection, tls: TLSMemoryBIOProtocol, cipher_text: memoryview
@@ -150,6 +132,10 @@ class TlsWire(Wire):
         self._tls = tls
         self._ssl: SSL.Connection = tls.getHandle()
         self._cipher_text = cipher_text
+        self._send = connection.socket.send
+        self._receive = connection.socket.recv_into
+        self.push = self._encrypt
+        self.receive_into = self._decrypt
 
     @override
     def borrow(self) -> bool:
@@ -174,17 +160,12 @@ class TlsWire(Wire):
         else:
             super().break_off(error)
 
-    @override
-    def receive_into(self, buffer: memoryview) -> int:
-        """Read and decrypt (see ``Wire``); the buffer must hold more than a record."""
+    def _decrypt(self, buffer: memoryview) -> int:
+        """Be ``receive_into``; the buffer must hold more than a record."""
         # Beside what is read now, a record may end whose first part was read before.
         at_most = len(buffer) - _RECORD_BYTES
-        try:
-            count = self._receive(self._cipher_text[:at_most])
-        except BlockingIOError:
-            return 0
+        count = self._receive(self._cipher_text[:at_most])
         if not count:
-            self.at_end = True
             return 0
         self._ssl.bio_write(self._cipher_text[:count])
         received = 0
@@ -192,13 +173,14 @@ class TlsWire(Wire):
             while True:
                 received += self._ssl.recv_into(buffer[received:], _RECORD_BYTES)
         except SSL.WantReadError:
-            pass
+            if not received:
+                raise BlockingIOError from None
         except SSL.ZeroReturnError:
             self.at_end = True
         return received
 
-    @override
-    def send(self, data: memoryview | bytes) -> None:
+    def _encrypt(self, data: memoryview | bytes) -> int:
+        """Be ``push``: all is taken, if not by the peer then into ``unsent``."""
         length = len(data)
         sent = 0
         while sent < length:  # a record at a time: pyOpenSSL's contexts allow partial writes
@@ -207,9 +189,17 @@ class TlsWire(Wire):
         room = length + records * _RECORD_EXTRA_BYTES + _ROOM_BYTES
         while True:
             cipher_text = self._ssl.bio_read(room)
-            self._transmit(cipher_text)
+            accepted = 0
+            if not self.unsent:
+                with suppress(BlockingIOError):
+                    accepted = self._send(cipher_text)
+            self.unsent += cipher_text[accepted:]
             if len(cipher_text) < room:
-                return
+                return length
+
+    @override
+    def send(self, data: memoryview | bytes) -> None:
+        self.push(data)  # keeps the order of what is encrypted by itself
 
 
 def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:
