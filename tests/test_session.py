@@ -384,3 +384,54 @@ class RegistryTests(SessionTestCase):
         self.clock.advance(3.1)
         self.successResultOf(stopping)
         self.assertTrue(self.browser.aborted)
+
+    def draining(self) -> Deferred[None]:
+        """Stop with an open session and a minute for it."""
+        self.registry = Registry(self.clock, 3.0, 60.0)
+        self.begin()
+        self.browser.received(_VERSION)
+        return self.registry.stopService()
+
+    def test_a_drain(self) -> None:
+        """Sessions go on until they end, new ones too; then the stop is done at once."""
+        stopping = self.draining()
+        late = self.browser
+        self.browser = MemoryLeg()
+        self.begin()
+        self.clock.advance(14.0)
+        self.assertEqual((late.closed_with, self.browser.closed_with), (None, None))
+        self.lose(late)
+        self.assertNoResult(stopping)
+        self.lose(self.browser)
+        self.successResultOf(stopping)
+
+    def test_a_drain_that_is_over(self) -> None:
+        """What lives longer than the drain is told that the gateway stops."""
+        self.policy = replace(self.policy, negotiation_timeout_s=1000.0)
+        stopping = self.draining()
+        self.clock.advance(59.9)
+        self.assertIsNone(self.browser.closed_with)
+        self.clock.advance(0.2)
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
+        self.assertNoResult(stopping)
+        self.lose(self.browser)
+        self.successResultOf(stopping)
+
+    def test_hurry(self) -> None:
+        """A second signal ends the drain, a third one the wait for the browsers' answer."""
+        stopping = self.draining()
+        self.registry.hurry()
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
+        self.assertNoResult(stopping)
+        self.registry.hurry()
+        self.successResultOf(stopping)
+        self.assertTrue(self.browser.aborted)
+
+    def test_hurry_from_the_start(self) -> None:
+        """Ctrl-C drains nothing."""
+        self.registry = Registry(self.clock, 3.0, 60.0)
+        self.begin()
+        self.browser.received(_VERSION)
+        self.registry.hurry()
+        self.registry.stopService()
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)

@@ -6,23 +6,23 @@ import datetime
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-from OpenSSL import SSL, crypto
+from functools import partial
 
 from vncproxy.compute.once import ask_once
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.edge.certificates import ServedCertificate, load_certificates
+from vncproxy.edge.tls import SOON
+from vncproxy.entrance import fault_of, tls_options, trusted_items
 from vncproxy.errors import GatewayError
+from vncproxy.listener import ListenString, endpoint_from
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.rfb.security import methods_of
 from vncproxy.service import target_tls_of
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.table import TokenTable
-
-_SOON = datetime.timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def check(settings: Settings) -> list[Finding]:
         Finding("configuration", True, "read"),
         Finding("processes", True, _processes(settings.processes.workers)),
         *_listeners(settings),
-        _certificate(settings),
+        *_certificates(settings),
+        _tried("balancers", lambda: ", ".join(trusted_items(settings)) or "none are trusted"),
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
@@ -54,48 +55,49 @@ def _processes(workers: int) -> str:
 
 
 def _listeners(settings: Settings) -> Iterator[Finding]:
+    for front in settings.served:
+        for description in front.listeners:
+            subject = f"{front.kind.console_type} listener"
+            yield _tried(subject, partial(_listener, settings, description, front.option))
+
+
+def _listener(settings: Settings, description: str, option: str) -> str:
     from twisted.internet import reactor
-    from twisted.internet.endpoints import serverFromString
 
-    described = [(front, text) for front in settings.served for text in front.listeners]
-    for front, description in described:
-        subject = f"{front.kind.console_type} listener"
-        if description.startswith("systemd:"):
-            yield Finding(subject, True, f"{description}, whose socket only systemd has")
-            continue
-        try:
-            serverFromString(reactor, description)
-        except Exception as error:  # endpoint parsers raise whatever their reader raised
-            yield Finding(subject, False, f"{description}: {error}; see {front.option}")
-        else:
-            yield Finding(subject, True, description)
-
-
-def _certificate(settings: Settings) -> Finding:
-    cert, key = settings.default.cert, settings.default.key
-    if not any(front.is_novas for front in settings.served):
-        return Finding("certificate", True, "those that [vncproxy] listen names")
-    if not settings.tls:
-        return Finding("certificate", True, f"none: {cert} does not exist, so no TLS")
-    return _tried("certificate", lambda: _certificate_state(cert, key or cert))
-
-
-def _certificate_state(cert: str, key: str) -> str:
-    context = SSL.Context(SSL.TLS_METHOD)
+    listen = ListenString.parse(description)
+    fault = fault_of(listen, bool(trusted_items(settings)), settings.tls)
+    if fault:
+        raise ConfigError(f"{description}: {fault}")
+    if listen.endpoint.startswith("systemd:"):
+        return f"{description}, whose socket only systemd has"
     try:
-        context.use_certificate_chain_file(cert)
-        context.use_privatekey_file(key)
-        context.check_privatekey()
-    except SSL.Error as error:
-        raise ConfigError(
-            f"{cert} and {key} are no certificate with its key; check both"
-        ) from error
-    loaded = crypto.load_certificate(crypto.FILETYPE_PEM, Path(cert).read_bytes())
-    ends = loaded.to_cryptography().not_valid_after_utc
-    left = ends - datetime.datetime.now(datetime.UTC)
+        endpoint_from(reactor, description)
+    except ConfigError as error:
+        raise ConfigError(f"{description}: {error.__cause__}; see {option}") from error
+    return description
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    if not settings.tls:
+        yield Finding(
+            "certificate", True, f"none: {settings.default.cert} does not exist, so no TLS"
+        )
+        return
+    try:
+        loaded = load_certificates(tls_options(settings))
+    except ConfigError as error:
+        yield Finding("certificate", False, str(error))
+        return
+    for certificate in loaded:
+        yield _tried("certificate", partial(_time_left, certificate))
+
+
+def _time_left(certificate: ServedCertificate) -> str:
+    left = certificate.ends - datetime.datetime.now(datetime.UTC)
     if left < datetime.timedelta():
-        raise ConfigError(f"{cert} expired on {ends:%Y-%m-%d}; renew it")
-    return f"{cert} is good until {ends:%Y-%m-%d}" + (", soon over: renew it" * (left < _SOON))
+        raise ConfigError(f"{certificate.path} expired on {certificate.ends:%Y-%m-%d}; renew it")
+    soon = ", soon over: renew it" if left < SOON else ""
+    return f"{certificate.path} is good until {certificate.ends:%Y-%m-%d}{soon}"
 
 
 def _towards_servers(settings: Settings) -> str:

@@ -1,7 +1,13 @@
-"""Listening: endpoints out of the configuration's strings, and the services that open them."""
+"""Listening: endpoints out of the configuration's strings, and the services that open them.
+
+A listener's string is a Twisted endpoint string, with up to two words of ours before it, in the
+order in which they are met on the wire: ``haproxy:https:tcp:443`` expects the PROXY protocol's
+header, then TLS. The latter's files and the balancers' addresses stand in options of their own.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -14,18 +20,44 @@ from typing_extensions import override
 from vncproxy.config.read import ConfigError
 
 
+@dataclass(frozen=True, slots=True)
+class ListenString:
+    """A listener's string, taken apart.
+
+    Attributes:
+        whole: as configured.
+        proxy_header: whether it begins with ``haproxy:``.
+        https: whether ``https:`` follows.
+        endpoint: Twisted's part of it.
+    """
+
+    whole: str
+    proxy_header: bool
+    https: bool
+    endpoint: str
+
+    @classmethod
+    def parse(cls, description: str) -> ListenString:
+        """Take a string apart; whether Twisted knows the endpoint is found out later."""
+        rest = description.removeprefix("haproxy:")
+        endpoint = rest.removeprefix("https:")
+        return cls(description, rest != description, endpoint != rest, endpoint)
+
+
 def endpoint_from(
     reactor: Any,  # noqa: ANN401
     description: str,
     option: str = "[vncproxy] listen",
 ) -> IStreamServerEndpoint:
-    """Return the endpoint that the string of this option describes.
+    """Return the endpoint that the string of this option describes, without its words of ours.
 
     Raises:
         ConfigError: it describes none.
     """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(
+            reactor, ListenString.parse(description).endpoint
+        )
     except Exception as error:  # endpoint parsers raise whatever their reader raised
         raise ConfigError(
             f"{option}: {description!r} can't be used: {error or type(error).__name__}"

@@ -19,17 +19,18 @@ from twisted.logger import (
     formatEvent,
     formatEventAsClassicLogText,
 )
+from zope.interface import implementer
 
 from vncproxy.config.read import ConfigError
+from vncproxy.reload import Part
 
 # Ours never log one; this is for the lines of others, who may log a request's URL.
 _TOKEN = re.compile(r"(token(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE)
 
 
-def log_observer(
-    path: str | None, use_json: bool, debug: bool, worker: int | None = None
-) -> ILogObserver:
-    """Return what writes the gateway's log.
+@implementer(ILogObserver)
+class GatewayLog:
+    """What writes the gateway's log.
 
     Args:
         path: file to append to; None or "-" for standard output.
@@ -40,17 +41,46 @@ def log_observer(
     Raises:
         ConfigError: the file can't be opened.
     """
-    to_line: Callable[[LogEvent], str | None] = _json_line if use_json else _text_line
-    if worker is not None:
-        to_line = _of_worker(worker, to_line)
-    writer = FileLogObserver(_open(path), _without_tokens(to_line))
-    level = LogLevel.debug if debug else LogLevel.info
-    return FilteringLogObserver(writer, [LogLevelFilterPredicate(level)])
+
+    def __init__(
+        self, path: str | None, use_json: bool, debug: bool, worker: int | None = None
+    ) -> None:
+        to_line: Callable[[LogEvent], str | None] = _json_line if use_json else _text_line
+        if worker is not None:
+            to_line = _of_worker(worker, to_line)
+        self._to_line = _without_tokens(to_line)
+        self._stdout = sys.stdout  # twistd will put its own in its place, which writes to the log
+        self._file = self._stdout
+        self.reopen(path, debug)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write an event's line."""
+        self._write(event)
+
+    def reopen(self, path: str | None, debug: bool) -> None:
+        """Write to this file, opened anew because the old one may have been moved away.
+
+        Raises:
+            ConfigError: it can't be opened; then the log stays where it was.
+        """
+        to_stdout = path in (None, "-")
+        before, self._file = self._file, self._stdout if to_stdout else _open(str(path))
+        level = LogLevel.debug if debug else LogLevel.info
+        self._write = FilteringLogObserver(
+            FileLogObserver(self._file, self._to_line), [LogLevelFilterPredicate(level)]
+        )
+        if before is not self._stdout:
+            before.close()
+
+    def part(self, twistds_path: str | None) -> Part:
+        """Return what a reload changes here, where twistd's own flag names this file, or none."""
+        return Part(
+            ("[DEFAULT] log_file", "[DEFAULT] debug"),
+            lambda new: self.reopen(new.default.log_file or twistds_path, new.default.debug),
+        )
 
 
-def _open(path: str | None) -> TextIO:
-    if path in (None, "-"):
-        return sys.stdout
+def _open(path: str) -> TextIO:
     try:
         return open(path, "a", encoding="utf-8", buffering=1)  # open until the end
     except OSError as error:

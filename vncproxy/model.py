@@ -146,6 +146,7 @@ class SessionFacts:
         ending: how it ended; None while it lives.
         detail: more about the ending, for the operator.
         seconds: how long it lived, once it has ended.
+        client_certificate: subject of the certificate that the client showed (RFC 4514), or "".
     """
 
     request_id: str
@@ -157,6 +158,7 @@ class SessionFacts:
     ending: Ending | None = None
     detail: str = ""
     seconds: float = 0.0
+    client_certificate: str = ""
 
     @property
     def instance(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
@@ -21,12 +22,16 @@ class Registry(Service):
     Args:
         clock: runs the time-out of the stop.
         stop_timeout_s: seconds that browsers get to answer the close when the gateway stops.
+        drain_timeout_s: seconds before that for which sessions may go on; can be changed.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, stop_timeout_s: float) -> None:
+    def __init__(
+        self, clock: IReactorTime, stop_timeout_s: float, drain_timeout_s: float = 0.0
+    ) -> None:
         self._clock = clock
+        self.drain_timeout_s = drain_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._sessions: set[Session] = set()
         self._stopping = False
@@ -51,26 +56,40 @@ class Registry(Service):
         self._sessions.discard(session)
         if not self._sessions and self._empty is not None:
             self._empty.callback(None)
-            self._empty = None
+
+    def hurry(self) -> None:
+        """Let a stop, begun or not, wait no longer for whatever it waits for."""
+        self.drain_timeout_s = 0.0
+        if self._empty is not None:
+            self._empty.cancel()
 
     @override
     def stopService(self) -> Deferred[None]:
         """End every session; the Deferred fires when all are gone, or the time is over."""
         super().stopService()
-        self._stopping = True
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if not self._sessions:
-            return
-        empty: Deferred[None] = Deferred()
-        self._empty = empty
+        if self.drain_timeout_s and self._sessions:
+            self._log.info(
+                "{count} consoles may go on for {seconds:g} s",
+                count=len(self),
+                seconds=self.drain_timeout_s,
+            )
+            await self._until_empty(self.drain_timeout_s)
+        self._stopping = True
         for session in self:
             session.end(Ending.GATEWAY_STOPPING)
-        empty.addTimeout(self._stop_timeout_s, self._clock)
-        try:
-            await empty
-        except TimeoutError:
-            self._empty = None
-            for session in self:
-                session.abort()
+        await self._until_empty(self._stop_timeout_s)
+        for session in self:
+            session.abort()
+
+    async def _until_empty(self, timeout_s: float) -> None:
+        """Return when all sessions are gone, the time is over, or ``hurry`` was called."""
+        if not self._sessions:
+            return
+        self._empty = Deferred()
+        self._empty.addTimeout(timeout_s, self._clock)
+        with suppress(TimeoutError, CancelledError):
+            await self._empty
+        self._empty = None

@@ -18,28 +18,31 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 from typing_extensions import override
 
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.compute.port_check import DriverPortCheck
 from vncproxy.config.library import Library, library_for
-from vncproxy.config.read import ConfigError
+from vncproxy.config.read import CommandLine, ConfigError
 from vncproxy.config.settings import Settings
-from vncproxy.interfaces import GrantCheck, Leg
+from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE, Entrance
+from vncproxy.interfaces import Leg
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
+from vncproxy.readiness import Readiness
 from vncproxy.registry import Registry
+from vncproxy.reload import Part, Reload
 from vncproxy.revocation import RevocationCheck
 from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy, endless
 from vncproxy.session_log import SessionLog
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.portable import Splice
+from vncproxy.supervision import Hurried, notices, signals
 from vncproxy.target import Dialer
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
@@ -47,7 +50,9 @@ from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
+from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.gate import Gate
+from vncproxy.web.health import Healthz, Readyz
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.site import ConsoleSite, page_tree, serial_pages, spice_pages
 from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
@@ -57,16 +62,27 @@ from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
 _API_THREADS = 2
+FOLLOWED_BY_WORKERS = (
+    *RELOADED_AT_THE_ENTRANCE,
+    "[console] allowed_origins",
+    "[vncproxy] drain_timeout",
+)
 _log = Logger()
 
 
-def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Service:  # noqa: ANN401
+def build(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401  all of its interfaces
+    command_line: CommandLine,
+    reload_parts: Sequence[Part] = (),
+) -> Service:
     """Return the gateway that these settings describe, not yet started.
 
     Args:
-        settings: of all of it.
+        settings: all options.
         reactor: runs it.
-        log_path: the file that twistd's own flag names, or None.
+        command_line: of this process, to read a changed configuration by.
+        reload_parts: what, besides the gateway's own parts, a reload changes.
 
     Raises:
         ConfigError: an option can't be followed.
@@ -80,15 +96,20 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
         gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
     driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
-        _add_workers(gateway, settings, reactor, log_path)
+        _add_workers(gateway, settings, reactor, command_line, reload_parts)
     else:
-        registry = Registry(reactor, settings.sessions.stop_timeout)
+        registry = registry_of(settings, reactor)
         endpoints = [
             endpoint_from(reactor, listen, front.option)
             for front in settings.served
             for listen in front.listeners
         ]
-        _add_consoles(gateway, settings, reactor, database, driver, registry, endpoints)
+        consoles = _Consoles(settings, reactor, database, driver, registry)
+        reload = Reload(settings, command_line.read, [*consoles.reload_parts(), *reload_parts])
+        gateway.addService(signals(reactor, consoles.hurried, reload))
+        consoles.add_to(gateway, endpoints)
+        drain_timeout_s = partial(getattr, registry, "drain_timeout_s")
+        gateway.addService(notices(settings, reactor, registry, drain_timeout_s))
     for part in _console_api(settings, reactor, driver, database.table):
         gateway.addService(part)
     if settings.embedded.demo:
@@ -129,6 +150,8 @@ def build_worker(
     reactor: Any,  # noqa: ANN401
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
+    read_again: Callable[[], Settings],
+    reload_parts: Sequence[Part] = (),
 ) -> Service:
     """Return what of a gateway runs in each of its workers: all that a session needs.
 
@@ -137,6 +160,8 @@ def build_worker(
         reactor: runs it.
         registry: will know the sessions.
         endpoints: of the listeners, in the settings' order.
+        read_again: returns the settings of a changed configuration, or raises ``ConfigError``.
+        reload_parts: what, besides the gateway's own parts, a reload changes.
 
     Raises:
         ConfigError: an option can't be followed.
@@ -145,8 +170,16 @@ def build_worker(
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
     driver = _add_driver(worker, settings, reactor)
-    _add_consoles(worker, settings, reactor, database, driver, registry, endpoints)
+    consoles = _Consoles(settings, reactor, database, driver, registry)
+    reload = Reload(settings, read_again, [*consoles.reload_parts(), *reload_parts])
+    worker.addService(signals(reactor, consoles.hurried, reload))
+    consoles.add_to(worker, endpoints)
     return worker
+
+
+def registry_of(settings: Settings, reactor: Any) -> Registry:  # noqa: ANN401
+    """Return the registry of a process that serves browsers."""
+    return Registry(reactor, settings.stopping.stop_timeout, settings.stopping.drain_timeout)
 
 
 class _Database:
@@ -172,51 +205,113 @@ def _add_driver(
     return driver
 
 
-def _add_consoles(
-    gateway: MultiService,
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-    database: _Database,
-    driver: ComputeDriver | None,
-    registry: Registry,
-    endpoints: Sequence[IStreamServerEndpoint],
-) -> None:
-    """Add what serves browsers in this process."""
-    checks = [DriverPortCheck(driver)] if driver else []
-    gateway.addService(registry)
-    interval_s = settings.sessions.revoke_check
-    if interval_s:
-        check = RevocationCheck(registry, database.store, interval_s, reactor, time.time)
-        gateway.addService(check)
-    policy = _session_policy(settings, reactor)
-    left = iter(endpoints)
-    for front in settings.served:
-        _say_where_library_is(library_for(settings, front.kind))
+class _Consoles:
+    """What serves browsers in a process, and what of it signals concern."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,  # noqa: ANN401
+        database: _Database,
+        driver: ComputeDriver | None,
+        registry: Registry,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._store = database.store
+        self._checks = [DriverPortCheck(driver)] if driver else []
+        self._registry = registry
+        self._policy = _session_policy(settings, reactor)
+        self._readiness = Readiness(self._store.check, reactor, settings.stopping.drain_notice)
+        self._entrance = Entrance.of(settings, reactor)
+        self._forwarding = self._entrance.forwarding(settings)
+        self._origins = OriginRules(settings.console.allowed_origins)
+        self._sites = [(front, self._site(front.kind)) for front in settings.served]
+        lobbies = [site.lobby for _, site in self._sites]
+        self.hurried: list[Hurried] = [self._readiness, *lobbies, registry]
+
+    def _site(self, kind: Kind) -> ConsoleSite:
+        gate = Gate(self._store, self._origins, [kind.console_type], self._checks)
         site = _console_site(
-            settings, reactor, front.kind, policy, database.store, registry, checks
+            self._settings,
+            self._reactor,
+            kind,
+            self._policy,
+            gate,
+            self._registry,
+            self._forwarding,
         )
-        for description in front.listeners:
-            gateway.addService(Listener(description, next(left), site, front.options))
+        site.resource.putChild(b"healthz", Healthz())
+        site.resource.putChild(b"readyz", Readyz(self._readiness))
+        return site
+
+    def add_to(self, tree: MultiService, endpoints: Sequence[IStreamServerEndpoint]) -> None:
+        """Add the services, in the order of their start."""
+        _say_if_cert_is_missing(self._settings)
+        tree.addService(self._registry)
+        interval_s = self._settings.sessions.revoke_check
+        if interval_s:
+            check = RevocationCheck(
+                self._registry, self._store, interval_s, self._reactor, time.time
+            )
+            tree.addService(check)
+        left = iter(endpoints)
+        for _, site in self._sites:
+            tree.addService(site.lobby)
+        for front, site in self._sites:
+            _say_where_library_is(library_for(self._settings, front.kind))
+            for description in front.listeners:
+                factory = self._entrance.before(site, description, front.option)
+                tree.addService(Listener(description, next(left), factory, front.options))
+        for watch in self._entrance.watches():
+            tree.addService(watch)
+        tree.addService(self._readiness)
+
+    def reload_parts(self) -> list[Part]:
+        """Return what a reload can change."""
+        return [
+            *self._entrance.reload_parts(),
+            Part(
+                ("[console] allowed_origins",),
+                lambda new: self._origins.allow(new.console.allowed_origins),
+            ),
+            Part(
+                ("[vncproxy] drain_timeout",),
+                lambda new: setattr(self._registry, "drain_timeout_s", new.stopping.drain_timeout),
+            ),
+        ]
 
 
 def _add_workers(
     gateway: MultiService,
     settings: Settings,
     reactor: Any,  # noqa: ANN401
-    log_path: str | None,
+    command_line: CommandLine,
+    reload_parts: Sequence[Part],
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
     fronts = [(front, listen) for front in settings.served for listen in front.listeners]
     held = [
         (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
     ]
-    launcher = WorkerLauncher(reactor, settings, log_path, held)
+    launcher = WorkerLauncher(reactor, settings, command_line, held)
     count = settings.processes.workers
-    gateway.addService(Workers(reactor, count, launcher, partial(_exit_with_fault, reactor)))
+    workers = Workers(reactor, count, launcher, partial(_exit_with_fault, reactor))
+
+    def reload_workers(_new: Settings) -> None:
+        launcher.reloaded = True
+        workers.signal("HUP")
+
+    parts = [*reload_parts, Part(FOLLOWED_BY_WORKERS, reload_workers)]
+    reload = Reload(settings, command_line.read, parts)
+    gateway.addService(signals(reactor, [workers], reload))
+    gateway.addService(workers)
     nobody = Factory()
     nobody.noisy = False
     for (front, description), (_, endpoint) in zip(fronts, held, strict=True):
         gateway.addService(Listener(description, endpoint, nobody, front.options))
+    drain_timeout_s = settings.stopping.drain_timeout
+    gateway.addService(notices(settings, reactor, workers, lambda: drain_timeout_s))
 
 
 def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
@@ -252,14 +347,13 @@ def _console_site(
     reactor: Any,  # noqa: ANN401
     kind: Kind,
     policy: SessionPolicy,
-    store: SqlTokenStore,
+    gate: Gate,
     registry: Registry,
-    checks: Sequence[GrantCheck],
-) -> Site:
+    forwarding: Forwarding,
+) -> ConsoleSite:
     if kind.speaks_rfb:
         opener = partial(Negotiator, auth_schemes=settings.vnc.auth_schemes)
         policy = replace(policy, opener=opener)
-    gate = Gate(store, OriginRules(settings.console.allowed_origins), [kind.console_type], checks)
     websockets = BrowserFactory(
         settings.sessions.max_message_size,
         settings.sessions.heartbeat_interval,
@@ -273,6 +367,7 @@ def _console_site(
         frame_ancestors=settings.listening.frame_ancestors,
         timeout_s=settings.listening.request_timeout,
         clock=reactor,
+        forwarding=forwarding,
     )
 
 
@@ -297,6 +392,12 @@ def _say_where_library_is(library: Library) -> None:
         _log.info("{name} is served from {root}", name=library.name, root=library.root)
     elif not library.optional:
         _log.warn("{fault}", fault=library.fault)
+
+
+def _say_if_cert_is_missing(settings: Settings) -> None:
+    cert = settings.default.cert
+    if settings.cert is None and cert not in ("self.pem", "none"):
+        _log.warn("[DEFAULT] cert: {cert} does not exist, so it is not served", cert=cert)
 
 
 def target_tls_of(settings: Settings) -> TargetTls:

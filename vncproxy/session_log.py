@@ -16,7 +16,7 @@ class SessionLog:
     def started(self, facts: SessionFacts) -> None:
         """Write who opens what."""
         self._log.info(
-            "{request_id} opens: {client} to instance {instance} at {target}, token {token_id}",
+            "{request_id} opens: {who} to instance {instance} at {target}, token {token_id}",
             **_names(facts),
         )
 
@@ -24,7 +24,7 @@ class SessionLog:
         """Write how it went, and why it ended."""
         self._log.emit(
             _level(facts),
-            "{request_id} ended after {seconds:.1f} s: {ending}{because}; {client} to instance "
+            "{request_id} ended after {seconds:.1f} s: {ending}{because}; {who} to instance "
             "{instance} at {target}; {bytes_to_client} bytes to the client, {bytes_to_server} "
             "to the server",
             seconds=facts.seconds,
@@ -36,7 +36,7 @@ class SessionLog:
     def refused(self, facts: SessionFacts) -> None:
         """Write who was refused, and why."""
         self._log.emit(
-            _level(facts), "{request_id} refused: {client}: {ending}{because}", **_names(facts)
+            _level(facts), "{request_id} refused: {who}: {ending}{because}", **_names(facts)
         )
 
 
@@ -65,9 +65,12 @@ def _level(facts: SessionFacts) -> LogLevel:
 
 
 def _names(facts: SessionFacts) -> dict[str, str]:
+    certificate = facts.client_certificate
     return {
         "request_id": facts.request_id,
         "client": facts.client,
+        "client_certificate": certificate or "-",
+        "who": f"{facts.client} ({certificate})" if certificate else facts.client,
         "instance": facts.instance,
         "target": facts.target,
         "token_id": facts.token_id,

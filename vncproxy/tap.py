@@ -12,9 +12,9 @@ from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 from typing_extensions import override
 
-from vncproxy.config.read import ConfigError, read_settings
+from vncproxy.config.read import CommandLine, ConfigError, read_settings
 from vncproxy.config.settings import Settings
-from vncproxy.logs import log_observer
+from vncproxy.logs import GatewayLog
 from vncproxy.service import build
 
 _PROGRAM = "twistd vncproxy"
@@ -27,8 +27,9 @@ class Options(UsageOptions):
 
     @override
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        self.arguments = tuple(options or [])
         try:
-            self.settings = read_settings(options or [], _PROGRAM)
+            self.settings = read_settings(self.arguments, _PROGRAM)
         except ConfigError as error:
             _give_up(error)
 
@@ -40,13 +41,18 @@ def makeService(options: Options) -> Service:  # noqa: N802  twistd's name for i
     settings = options.settings
     twistds = options.parent["logfile"] if options.parent else None
     try:
-        observer = log_observer(
+        log = GatewayLog(
             settings.default.log_file or twistds, settings.default.use_json, settings.default.debug
         )
-        gateway = build(settings, reactor, twistds)
+        gateway = build(
+            settings,
+            reactor,
+            CommandLine(options.arguments, _PROGRAM, twistds),
+            [log.part(twistds)],
+        )
     except ConfigError as error:
         _give_up(error)
-    root = LoggingService(observer)
+    root = LoggingService(log)
     gateway.setServiceParent(root)
     return root
 

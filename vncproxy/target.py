@@ -40,9 +40,10 @@ from vncproxy.errors import (
 )
 from vncproxy.interfaces import ITargetTransport, Leg, Throttled
 from vncproxy.model import Credentials, Ending, Grant
+from vncproxy.openssl import openssl_text
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
-from vncproxy.target_tls import TargetTls, TlsClient, openssl_text
+from vncproxy.target_tls import TargetTls, TlsClient
 from vncproxy.targets_file import TargetsFile
 
 

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from vncproxy.errors import SecurityFailed
+from vncproxy.openssl import openssl_text
 from vncproxy.rfb.reader import TlsDemand
 
 IdentityCheck = Literal["off", "warn", "require"]
@@ -192,13 +193,6 @@ def _anonymous_context() -> SSL.Context:
     context.set_max_proto_version(SSL.TLS1_2_VERSION)  # later versions have no anonymous suites
     context.set_cipher_list(b"aNULL:@SECLEVEL=0")
     return context
-
-
-def openssl_text(error: BaseException | None) -> str:
-    """Return OpenSSL's words for an error, without its libraries' and functions' names."""
-    args = error.args if error is not None else ()
-    entries = args[0] if args and isinstance(args[0], list | tuple) else []
-    return ", ".join(str(entry[-1]) for entry in entries if isinstance(entry, tuple))
 
 
 def _is_address(host: str) -> bool:

@@ -83,7 +83,7 @@ class ServedTests(ReadTestCase):
         """Nova's certificate is that of all; ssl_only demands it of those at nova's addresses."""
         cert = self.file("a certificate")
         text = f"[DEFAULT]\ncert = {cert}\n[vncproxy]\nconsoles = novnc, serial, spice-html5\n"
-        self.assertTrue(all(each.startswith("ssl:") for each in self.read(text).listeners))
+        self.assertTrue(all(each.startswith("https:tcp") for each in self.read(text).listeners))
         bare = "[DEFAULT]\nssl_only = True\n[vncproxy]\nlisten = tcp:1\nconsoles = novnc"
         self.read(bare)
         with self.assertRaises(ConfigError):

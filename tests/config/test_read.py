@@ -47,10 +47,16 @@ class SettingsTests(ReadTestCase):
         """When the file of [DEFAULT] cert exists, the listener speaks TLS."""
         cert = self.file("a certificate")
         settings = self.read(f"[DEFAULT]\ncert = {cert}\n")
-        self.assertEqual(
-            settings.listeners,
-            (f"ssl:6080:interface=127.0.0.1:privateKey={cert}:certKey={cert}",),
+        self.assertEqual(settings.listeners, ("https:tcp:6080:interface=127.0.0.1",))
+        self.assertTrue(settings.vnc.novncproxy_base_url.startswith("https:"))
+
+    def test_certificates_of_our_own_option_mean_tls(self) -> None:
+        """So do those of tls_certificates, also on an IPv6 address; the PROXY header is first."""
+        settings = self.read(
+            "[vncproxy]\ntls_certificates = /etc/pki/vncproxy\nproxy_protocol = true\n"
+            "[vnc]\nnovncproxy_host = ::\n"
         )
+        self.assertEqual(settings.listeners, (r"haproxy:https:tcp6:6080:interface=\:\:",))
         self.assertTrue(settings.vnc.novncproxy_base_url.startswith("https:"))
 
     def test_an_ipv6_address(self) -> None:

@@ -128,6 +128,10 @@ class Program:
         self._reader.join(_STOP_S)
         return status
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
         """Ask the program to end."""
         self._process.terminate()
@@ -228,11 +232,7 @@ class Gateway:
 
     def console_url(self, port: int, *options: str) -> str:
         """Return the URL that opens the console at this loopback port."""
-        create = ["token", "create", "--host=127.0.0.1", f"--port={port}", *options]
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):  # in this process: it starts faster
-            assert cli.main(["--config-file", str(self.config_file), *create]) == 0
-        return printed.getvalue().strip()
+        return issue_token(self.config_file, port, *options)
 
     def sockets(self) -> int:
         """Return how many sockets the gateway has open."""
@@ -247,6 +247,33 @@ class Gateway:
         status = self.program.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
         return status
+
+
+def issue_token(config: Path, port: int, *options: str) -> str:
+    """Return the URL that opens the console at this loopback port, with a gateway so configured."""
+    create = ["token", "create", "--host=127.0.0.1", f"--port={port}", *options]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # in this process: it starts faster
+        assert cli.main(["--config-file", str(config), *create]) == 0
+    return printed.getvalue().strip()
+
+
+def start_by_systemd(
+    listener: socket.socket, config: Path, environment: dict[str, str] | None = None
+) -> Program:
+    """Start a gateway as systemd does that holds its listening socket open."""
+    # The inherited descriptor must be number 3, and LISTEN_PID the gateway's own.
+    become = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid());"
+    become += f"os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True);"
+    become += "os.execv(sys.argv[1], sys.argv[1:])"
+    return Program(
+        [
+            *(sys.executable, "-c", become, *TWISTD),
+            *("-n", "--pidfile=", "vncproxy", f"--config-file={config}"),
+        ],
+        {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "vncproxy.socket", **(environment or {})},
+        pass_fds=(listener.fileno(),),
+    )
 
 
 def novnc_directory() -> Path:

@@ -106,7 +106,7 @@ class CheckCommandTests(CommandTestCase):
         self.assertEqual(status, 0)
         self.assertTrue(all(ok for ok, _ in findings.values()))
         lines = self.run_command("check").stdout.splitlines()
-        self.assertEqual(len(lines), 7)
+        self.assertEqual(len(lines), 8)
         self.assertIn("ok    processes             one", lines)
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
@@ -185,9 +185,26 @@ class CheckCommandTests(CommandTestCase):
         self.assertEqual(self.check()[1]["console API"], (True, "lets in by none"))
 
     def test_a_bad_listener(self) -> None:
-        """An endpoint string that is none."""
-        self.configure("listen = carrier-pigeon:6080\n")
-        self.assertFalse(self.check()[1]["novnc listener"][0])
+        """An endpoint string that is none, and words before one that can't be followed."""
+        for listen, words in {
+            "carrier-pigeon:6080": "see [vncproxy] listen",
+            "https:tcp:6080": "https: needs a certificate",
+            "haproxy:tcp:6080": "set [vncproxy] trusted_proxies",
+            "https:haproxy:tcp:6080": "haproxy: stands before https:",
+        }.items():
+            self.configure(f"listen = {listen}\n")
+            ok, text = self.check()[1]["novnc listener"]
+            self.assertEqual((ok, words in text), (False, True), text)
+
+    def test_balancers(self) -> None:
+        """Networks are networks, and not names."""
+        self.configure("trusted_proxies = 10.0.0.0/24, unix\n")
+        self.assertEqual(self.check()[1]["balancers"], (True, "10.0.0.0/24, unix"))
+        self.configure("trusted_proxies = balancer.example\n")
+        ok, text = self.check()[1]["balancers"]
+        self.assertEqual(
+            (ok, "[vncproxy] trusted_proxies: 'balancer.example'" in text), (False, True)
+        )
 
 
 class StartTests(CommandTestCase):

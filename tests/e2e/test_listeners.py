@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
-import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,33 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.e2e import fake_targets
 from tests.e2e.certificates import write_certificate
 from tests.e2e.fake_targets import FakeTarget
-from tests.e2e.programs import TWISTD, Gateway, Program, novnc_directory
+from tests.e2e.handmade import connect, open_console, trusting
+from tests.e2e.programs import Gateway, novnc_directory, start_by_systemd
 
-_VERSION_FRAME = b"\x82\x8c" + bytes(4) + b"RFB 003.008\n"
-_CHOICE_FRAME = b"\x82\x81" + bytes(4) + b"\x01"
-
-
-def open_console(connection: socket.socket, target: str) -> bytes:
-    """Do a WebSocket and an RFB handshake by hand; return what came, up to the ServerInit."""
-    connection.settimeout(20)
-    connection.sendall(
-        f"GET {target} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-    )
-    answer = b""
-    for awaited, reply in (
-        (b"RFB 003.008\n", _VERSION_FRAME),
-        (b"\x82\x02\x01\x01", _CHOICE_FRAME),
-        (b"\x82\x04\0\0\0\0", _CHOICE_FRAME),  # the ClientInit has the choice's one byte
-        (fake_targets.SERVER_INIT, b""),
-    ):
-        while awaited not in answer:
-            piece = connection.recv(4096)
-            if not piece:
-                raise AssertionError(f"closed before {awaited!r}: {answer!r}")
-            answer += piece
-        connection.sendall(reply)
-    return answer
+_HEADER = b"PROXY TCP4 198.51.100.7 127.0.0.1 50000 6080\r\n"
 
 
 class ListenerTests(SynchronousTestCase):
@@ -47,8 +24,8 @@ class ListenerTests(SynchronousTestCase):
         self.target = FakeTarget(fake_targets.echo)
         self.addCleanup(self.target.stop)
 
-    def gateway(self, listen: str) -> Gateway:
-        gateway = Gateway({"listen": listen})
+    def gateway(self, listen: str, **options: str) -> Gateway:
+        gateway = Gateway({"listen": listen, **options})
         self.addCleanup(gateway.stop)
         return gateway
 
@@ -98,12 +75,81 @@ class ListenerTests(SynchronousTestCase):
 
     def test_haproxy(self) -> None:
         """Behind a balancer that speaks the PROXY protocol the log names the real client."""
-        gateway = self.gateway("haproxy:tcp:0:interface=127.0.0.1")
+        gateway = self.gateway("haproxy:tcp:0:interface=127.0.0.1", trusted_proxies="127.0.0.0/30")
         port = int(gateway.program.wait_for(r"starting on (\d+)")[1])
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"PROXY TCP4 198.51.100.7 127.0.0.1 50000 6080\r\n")
+        with connect(port) as connection:
+            connection.sendall(_HEADER)
             open_console(connection, self.token_path(gateway))
         gateway.program.wait_for("opens: 198.51.100.7 to instance")
+        with connect(port, source="127.0.0.66") as forged:
+            forged.sendall(_HEADER)
+            with contextlib.suppress(ConnectionError):
+                self.assertEqual(forged.recv(99), b"")
+        gateway.program.wait_for(r"127\.0\.0\.66 is not let in: .* balancers of .*trusted_proxies")
+        with connect(port) as drips:
+            self.assertLess(self.drip(drips, b"PROXY TCP4 ", b"1"), 1 << 20)
+        gateway.program.wait_for("not let in|PROXY header of more than 107 bytes")
+
+    def test_forged_headers(self) -> None:
+        """Where no balancer is trusted, or it is another, no header changes who the client is."""
+        gateway = self.gateway("tcp:0:interface=127.0.0.1", trusted_proxies="192.0.2.1")
+        port = int(gateway.program.wait_for(r"starting on (\d+)")[1])
+        with connect(port, source="127.0.0.66") as connection:
+            connection.sendall(_HEADER)
+            self.assertIn(b"400 Bad Request", connection.recv(999))
+        forged = {"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
+        with connect(port, source="127.0.0.66") as connection:
+            open_console(connection, self.token_path(gateway), forged)
+        gateway.program.wait_for("opens: 127.0.0.66 to instance")
+        self.assertNotIn("198.51.100.7", gateway.log)
+
+    def test_a_gigabyte_of_headers(self) -> None:
+        """It ends within what the sockets hold, and costs no memory."""
+        gateway = self.gateway("tcp:0:interface=127.0.0.1")
+        port = int(gateway.program.wait_for(r"starting on (\d+)")[1])
+        before = gateway.memory_kb
+        for drop in (b"X-Header: value\r\n", b"a"):
+            with connect(port) as drips:
+                start = b"GET / HTTP/1.1\r\nHost: h\r\nX: "
+                self.assertLess(self.drip(drips, start, drop * 64), 1 << 24)
+        self.assertLess(gateway.memory_kb - before, 10_000)
+
+    def drip(self, connection: socket.socket, start: bytes, drop: bytes) -> int:
+        """Send without an end; return how many bytes were sent when the gateway closed."""
+        sent = connection.send(start)
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 30:
+                sent += connection.send(drop)
+        return sent
+
+    def test_both_families(self) -> None:
+        """The address :: takes clients of both, by TLS, and the log names each as it is."""
+        cert = Path(self.mktemp()).absolute()
+        write_certificate(cert)
+        gateway = Gateway(cert=cert, more="[vnc]\nnovncproxy_host = ::\n")
+        self.addCleanup(gateway.stop)
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as raw:
+                raw.settimeout(30)
+                raw.connect((address, gateway.port))
+                with trusting(cert).wrap_socket(raw, server_hostname="127.0.0.1") as connection:
+                    open_console(connection, self.token_path(gateway))
+            gateway.program.wait_for(f"opens: {address} to instance")
+
+    def test_a_balancer_by_a_unix_socket(self) -> None:
+        """With the word unix it is believed, by the PROXY protocol and by header."""
+        path = Path("/tmp") / f"vncproxy-test-{os.getpid()}-balancer.sock"
+        for word, header, forwarded in (
+            ("haproxy:", _HEADER, {}),
+            ("", b"", {"X-Forwarded-For": "198.51.100.7"}),
+        ):
+            gateway = self.gateway(f"{word}unix:{path}", trusted_proxies="unix")
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+                connection.sendall(header)
+                open_console(connection, self.token_path(gateway), forwarded)
+            gateway.program.wait_for("opens: 198.51.100.7 to instance")
+            gateway.stop()
 
     def test_systemd(self) -> None:
         """A socket that systemd holds open is taken over."""
@@ -115,18 +161,7 @@ class ListenerTests(SynchronousTestCase):
             f"[vncproxy]\nstate_path = {directory}/state\nlisten = systemd:domain=INET:index=0\n"
         )
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            # The inherited descriptor must be number 3, and LISTEN_PID the gateway's own.
-            become = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid());"
-            become += f"os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True);"
-            become += "os.execv(sys.argv[1], sys.argv[1:])"
-            gateway = Program(
-                [
-                    *(sys.executable, "-c", become, *TWISTD),
-                    *("-n", "--pidfile=", "vncproxy", f"--config-file={config}"),
-                ],
-                {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "vncproxy.socket"},
-                pass_fds=(listener.fileno(),),
-            )
+            gateway = start_by_systemd(listener, config)
             self.addCleanup(gateway.stop)
             gateway.wait_for("listening on systemd")
             with socket.create_connection(listener.getsockname()) as connection:

@@ -17,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.helpers import RecordingObserver
+from vncproxy.edge.networks import TrustedProxies
 from vncproxy.errors import GatewayError, TokenInvalid
 from vncproxy.kinds import NOVNC, Kind
 from vncproxy.model import Grant, Token
@@ -25,6 +26,7 @@ from vncproxy.registry import Registry
 from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy
 from vncproxy.target import Dialer, Reached
+from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.site import ConsoleSite, page_tree
@@ -133,6 +135,7 @@ class WebHarness:
         allowed_origins: as configured.
         kind: of the consoles that the site is for.
         pages: makes the resources of plain requests.
+        forwarding: what is believed of balancers; by default nobody is one.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class WebHarness:
         allowed_origins: tuple[str, ...] = (),
         kind: Kind = NOVNC,
         pages: Callable[[Path | None, Sequence[str]], Resource] = page_tree,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.clock = Clock()
         self.store = FakeStore()
@@ -162,6 +166,7 @@ class WebHarness:
             frame_ancestors=["'self'"],
             timeout_s=30,
             clock=self.clock,
+            forwarding=forwarding or Forwarding(TrustedProxies()),
         )
 
     def connect(self) -> Connection:

@@ -8,13 +8,13 @@ from pathlib import Path
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from vncproxy.logs import log_observer
+from vncproxy.logs import GatewayLog
 
 
 class WorkersLogTests(SynchronousTestCase):
     def line(self, worker: int | None, use_json: bool) -> str:
         path = Path(self.mktemp())
-        observer = log_observer(str(path), use_json, debug=False, worker=worker)
+        observer = GatewayLog(str(path), use_json, debug=False, worker=worker)
         Logger("vncproxy.test", observer=LogPublisher(observer)).info("[text]")
         return path.read_text()
 

@@ -1,23 +1,19 @@
-"""Composing Twisted endpoint strings out of plain values."""
+"""Composing the strings of listeners (see ``listener``) out of plain values."""
 
 from __future__ import annotations
 
 from twisted.internet.endpoints import quoteStringArgument
 
 
-def tcp_endpoint(host: str, port: int) -> str:
-    """Return the endpoint string that listens on this address in the clear."""
+def listen_string(host: str, port: int, https: bool, proxy_header: bool) -> str:
+    """Return the string that listens on this address.
+
+    Args:
+        host: IPv4 or IPv6 address; ``::`` takes clients of both.
+        port: TCP port.
+        https: whether TLS is spoken there.
+        proxy_header: whether connections begin with the PROXY protocol's header.
+    """
+    words = "haproxy:" * proxy_header + "https:" * https
     family = "tcp6" if ":" in host else "tcp"
-    return f"{family}:{port}:interface={quoteStringArgument(host)}"
-
-
-def ssl_endpoint(host: str, port: int, cert: str, key: str | None) -> str:
-    """Return the endpoint string that speaks TLS on this IPv4 address or host name."""
-    files = [
-        f"{name}={quoteStringArgument(path)}"
-        for name, path in (
-            ("privateKey", key or cert),
-            ("certKey", cert),
-        )
-    ]
-    return ":".join([f"ssl:{port}:interface={quoteStringArgument(host)}", *files])
+    return f"{words}{family}:{port}:interface={quoteStringArgument(host)}"

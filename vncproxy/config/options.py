@@ -12,6 +12,7 @@ from oslo_config import cfg
 from vncproxy.config.topic import Topic
 from vncproxy.config.topics import (
     api,
+    balancers,
     compute,
     console,
     consoleauth,
@@ -25,7 +26,9 @@ from vncproxy.config.topics import (
     serial_console,
     sessions,
     spice,
+    stopping,
     targets,
+    tls,
     vnc,
 )
 
@@ -41,7 +44,10 @@ TOPICS: tuple[Topic, ...] = (
     listening.TOPIC,
     processes.TOPIC,
     embedded.TOPIC,
+    tls.TOPIC,
+    balancers.TOPIC,
     sessions.TOPIC,
+    stopping.TOPIC,
     targets.TOPIC,
     compute.TOPIC,
     api.TOPIC,

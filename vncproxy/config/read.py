@@ -10,6 +10,7 @@ import difflib
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,25 @@ _EMBEDDED_HOST = "127.0.0.1"
 
 class ConfigError(Exception):
     """The configuration can't be used; the text is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What the process was started with, to read the configuration by once more.
+
+    Attributes:
+        arguments: flags, ``--config-file`` and ``--config-dir`` among them.
+        program: name of the command.
+        log_path: the file that twistd's own flag names, or None.
+    """
+
+    arguments: tuple[str, ...]
+    program: str
+    log_path: str | None = None
+
+    def read(self) -> Settings:
+        """Return the settings; raises as ``read_settings`` does."""
+        return read_settings(self.arguments, self.program)
 
 
 def read_settings(arguments: Sequence[str], program: str) -> Settings:
@@ -127,7 +147,8 @@ def _files_read(conf: cfg.ConfigOpts) -> list[str]:
 
 def _use_embedded_defaults(conf: cfg.ConfigOpts) -> None:
     """Without a database of nova's the gateway is for this machine, and knows its own page."""
-    scheme = "https" if Path(_value(conf, "DEFAULT", "cert")).is_file() else "http"
+    has_cert = Path(_value(conf, "DEFAULT", "cert")).is_file()
+    scheme = "https" if has_cert or _value(conf, "vncproxy", "tls_certificates") else "http"
     for group, prefix, base_url, page in (
         ("vnc", "novncproxy", "novncproxy_base_url", "console"),
         ("serial_console", "serialproxy", "base_url", ""),

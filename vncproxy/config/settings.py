@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vncproxy.config.endpoints import ssl_endpoint, tcp_endpoint
+from vncproxy.config.endpoints import listen_string
 from vncproxy.config.front import Front
 from vncproxy.config.topics.api import Api
+from vncproxy.config.topics.balancers import Balancers
 from vncproxy.config.topics.compute import Compute
 from vncproxy.config.topics.console import ConsoleGroup
 from vncproxy.config.topics.consoleauth import ConsoleauthGroup
@@ -22,7 +23,9 @@ from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.serial_console import SerialConsoleGroup
 from vncproxy.config.topics.sessions import Sessions
 from vncproxy.config.topics.spice import SpiceGroup
+from vncproxy.config.topics.stopping import Stopping
 from vncproxy.config.topics.targets import Targets
+from vncproxy.config.topics.tls import Tls
 from vncproxy.config.topics.vnc import VncGroup
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 
@@ -44,7 +47,10 @@ class Settings:
     listening: Listening
     processes: Processes
     embedded: Embedded
+    tls_options: Tls
+    balancers: Balancers
     sessions: Sessions
+    stopping: Stopping
     targets: Targets
     compute: Compute
     api: Api
@@ -119,18 +125,21 @@ class Settings:
 
     @property
     def listeners(self) -> tuple[str, ...]:
-        """The endpoint strings of all fronts."""
-        return tuple(endpoint for front in self.served for endpoint in front.listeners)
+        """The strings of all fronts' listeners (see ``listener``)."""
+        return tuple(listen for front in self.served for listen in front.listeners)
 
     def _endpoint(self, host: str, port: int) -> str:
-        if self.tls:
-            return ssl_endpoint(host, port, self.default.cert, self.default.key)
-        return tcp_endpoint(host, port)
+        return listen_string(host, port, self.tls, self.balancers.proxy_protocol)
 
     @property
     def tls(self) -> bool:
-        """Whether the listeners at nova's addresses speak TLS."""
-        return Path(self.default.cert).is_file()
+        """Whether there is a certificate, so that listeners can speak TLS."""
+        return self.cert is not None or bool(self.tls_options.tls_certificates)
+
+    @property
+    def cert(self) -> str | None:
+        """The file of nova's ``cert``, where it exists."""
+        return self.default.cert if Path(self.default.cert).is_file() else None
 
     @property
     def base_urls(self) -> dict[str, str]:

@@ -65,6 +65,10 @@ class SqlTokenStore:
         """Return those of the tokens that have rows (see ``interfaces.TokenRegister``)."""
         return self.call(lambda: self._table.standing(token_hashes))
 
+    def check(self) -> Deferred[None]:
+        """Fail with ``StoreUnavailable`` if tokens can't be looked up."""
+        return self.call(self._table.check)
+
     def purge(self) -> Deferred[int]:
         """Remove expired tokens; return how many there were."""
         return self.call(self._table.purge)

@@ -32,6 +32,10 @@ class OriginRules:
     """
 
     def __init__(self, allowed_hosts: Iterable[str]) -> None:
+        self.allow(allowed_hosts)
+
+    def allow(self, allowed_hosts: Iterable[str]) -> None:
+        """Let the pages of these hosts, and no others, open consoles from now on."""
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
 
     def check_host(

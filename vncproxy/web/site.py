@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
@@ -14,6 +15,8 @@ from typing_extensions import override
 
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.assets import Files
+from vncproxy.web.forwarding import Forwarding
+from vncproxy.web.lobby import ConsoleChannel, Lobby
 from vncproxy.web.request import wants_websocket
 
 _PAGE = Path(__file__).parent / "page"
@@ -75,6 +78,9 @@ def spice_pages(spice: Path | None, frame_ancestors: Sequence[str]) -> Resource:
 class ConsoleSite(Site):
     """A listener's HTTP/1.1 side.
 
+    Attributes:
+        lobby: knows the connections that are no console's; to be stopped after the listeners.
+
     Args:
         pages: answer plain requests.
         upgrade: answers every request for a WebSocket, whatever its path.
@@ -82,9 +88,11 @@ class ConsoleSite(Site):
         frame_ancestors: who may frame the pages.
         timeout_s: seconds for a client to send a request.
         clock: runs that time-out.
+        forwarding: decides what of balancers' headers is believed.
     """
 
     noisy = False
+    protocol = ConsoleChannel  # type: ignore[assignment]  # Twisted expects its choice of HTTP/2
     _log = Logger()
 
     def __init__(
@@ -95,15 +103,25 @@ class ConsoleSite(Site):
         frame_ancestors: Sequence[str],
         timeout_s: float,
         clock: IReactorTime,
+        forwarding: Forwarding,
     ) -> None:
         super().__init__(pages, timeout=timeout_s, reactor=clock)
         self._upgrade = upgrade
         self._verdict = verdict
         self._frame_ancestors = tuple(frame_ancestors)
+        self._forwarding = forwarding
+        self.lobby = Lobby(clock)
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel = cast("Any", super().buildProtocol(addr))
+        channel.lobby = self.lobby
+        return channel
 
     @override
     def getResourceFor(self, request: Request) -> IResource:
         set_common_headers(request, self._frame_ancestors)
+        self._forwarding.apply(request)
         if wants_websocket(request):
             return self._upgrade
         if request.method not in (b"GET", b"HEAD"):

@@ -22,6 +22,7 @@ from vncproxy.model import Ending, SessionFacts, new_request_id
 from vncproxy.registry import Registry
 from vncproxy.session import Session, SessionPolicy
 from vncproxy.web.answers import json_answer, refusal
+from vncproxy.web.forwarding import client_certificate
 from vncproxy.web.gate import Gate
 from vncproxy.web.handover import hand_over
 from vncproxy.web.request import check_handshake
@@ -54,6 +55,7 @@ class DecidingResource(Resource):
             request_id=new_request_id(),
             client=getattr(address, "host", None) or "a local socket",
             started=self._policy.clock.seconds(),
+            client_certificate=client_certificate(request),
         )
         deciding = Deferred.fromCoroutine(self._decide(request, facts))
         request.notifyFinish().addErrback(lambda _gone: deciding.cancel())

@@ -6,6 +6,7 @@ import os
 import pickle
 from dataclasses import dataclass
 
+from vncproxy.config.read import CommandLine
 from vncproxy.config.settings import Settings
 
 CHANNEL = 3  # descriptor of a worker's end of its connection with the parent
@@ -20,14 +21,16 @@ class Assignment:
     Attributes:
         number: from 1.
         settings: as the parent read them: a worker that starts later follows the same ones.
-        log_path: the file that twistd's own flag names, or None.
+        command_line: of the parent, to read a changed configuration by.
+        reloaded: whether that has been done since the parent's start.
         reactor: the module of the reactor to run.
         listeners: descriptions of the listeners, in the order of their sockets.
     """
 
     number: int
     settings: Settings
-    log_path: str | None
+    command_line: CommandLine
+    reloaded: bool
     reactor: str
     listeners: tuple[str, ...]
 

@@ -12,9 +12,9 @@ from typing import Any
 from twisted.logger import Logger, globalLogBeginner
 
 from vncproxy.config.read import ConfigError
-from vncproxy.logs import log_observer
-from vncproxy.registry import Registry
-from vncproxy.service import StopInTurn, build_worker
+from vncproxy.logs import GatewayLog
+from vncproxy.reload import Part
+from vncproxy.service import StopInTurn, build_worker, registry_of
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import State
 from vncproxy.workers.place import UNFIT
@@ -27,14 +27,13 @@ _log = Logger()
 def main() -> int:
     """Serve until the parent says so, or has gone; return the exit status."""
     os.setpgrp()  # a terminal's Ctrl-C is for the parent, which ends its workers in turn
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the configuration can be read again
     assignment = Assignment.read(ASSIGNMENT)
     importlib.import_module(assignment.reactor).install()
     from twisted.internet import reactor
 
     try:
-        _begin_log(assignment)
-        _start(assignment, reactor)
+        _start(assignment, reactor, _begin_log(assignment))
     except ConfigError as error:
         _log.critical("{error}", error=error)
         return UNFIT
@@ -42,16 +41,18 @@ def main() -> int:
     return 0
 
 
-def _begin_log(assignment: Assignment) -> None:
+def _begin_log(assignment: Assignment) -> Part:
     default = assignment.settings.default
-    path = default.log_file or assignment.log_path
-    observer = log_observer(path, default.use_json, default.debug, worker=assignment.number)
-    globalLogBeginner.beginLoggingTo([observer])
+    twistds = assignment.command_line.log_path
+    path = default.log_file or twistds
+    log = GatewayLog(path, default.use_json, default.debug, worker=assignment.number)
+    globalLogBeginner.beginLoggingTo([log])
+    return log.part(twistds)
 
 
-def _start(assignment: Assignment, reactor: Any) -> None:  # noqa: ANN401  all of its interfaces
+def _start(assignment: Assignment, reactor: Any, follow_log: Part) -> None:  # noqa: ANN401
     settings = assignment.settings
-    registry = Registry(reactor, settings.sessions.stop_timeout)
+    registry = registry_of(settings, reactor)
     reporter = Reporter(
         reactor,
         socket.socket(fileno=CHANNEL),
@@ -65,10 +66,15 @@ def _start(assignment: Assignment, reactor: Any) -> None:  # noqa: ANN401  all o
     ]
     worker = StopInTurn()
     worker.addService(reporter)
-    worker.addService(build_worker(settings, reactor, registry, endpoints))
+    read_again = assignment.command_line.read
+    worker.addService(
+        build_worker(settings, reactor, registry, endpoints, read_again, [follow_log])
+    )
     worker.privilegedStartService()
     worker.startService()
     reactor.callWhenRunning(reporter.enter, State.READY)
+    if assignment.reloaded:
+        reactor.callWhenRunning(signal.raise_signal, signal.SIGHUP)
     reactor.addSystemEventTrigger("before", "shutdown", reporter.enter, State.DRAINING)
     reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
 

@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from vncproxy.config.read import CommandLine
 from vncproxy.config.settings import Settings
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import Link, Report, State
@@ -44,20 +45,24 @@ class WorkerLauncher:
     Args:
         reactor: runs the processes.
         settings: for all of them, also for those that start much later.
-        log_path: the file that twistd's own flag names, or None.
+        command_line: of this process.
         listeners: description and socket of each; open by the time of a launch.
+
+    Attributes:
+        reloaded: whether workers that start now shall read the configuration again.
     """
 
     def __init__(
         self,
         reactor: Any,  # noqa: ANN401  all of its interfaces
         settings: Settings,
-        log_path: str | None,
+        command_line: CommandLine,
         listeners: Sequence[tuple[str, HeldOpen]],
     ) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._log_path = log_path
+        self._command_line = command_line
+        self.reloaded = False
         self._listeners = listeners
 
     def launch(self, place: Place) -> WorkerProcess:
@@ -65,7 +70,8 @@ class WorkerLauncher:
         assignment = Assignment(
             place.number,
             self._settings,
-            self._log_path,
+            self._command_line,
+            self.reloaded,
             type(self._reactor).__module__,
             tuple(description for description, _ in self._listeners),
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
@@ -62,12 +60,8 @@ class Workers(Service):
 
     def _start(self) -> None:
         if self.running:
-            signal.signal(signal.SIGHUP, self._on_hangup)
             self._intervals.start(REPORT_INTERVAL_S, now=False)
             self.places[0].start()
-
-    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.signal, "HUP")
 
     def _interval_over(self) -> None:
         for place in self.places:
@@ -105,6 +99,14 @@ class Workers(Service):
         """Send every worker this signal, such as ``HUP``."""
         for place in self.places:
             place.signal(name)
+
+    def hurry(self) -> None:
+        """Let the workers' stop, begun or not, wait no longer."""
+        self.signal("INT")
+
+    def __len__(self) -> int:
+        """Return how many sessions there are, by the last reports."""
+        return sum(place.sessions for place in self.places)
 
     async def sessions(self) -> list[dict[str, object]]:
         """Return all live sessions, each as ``session_log.describe`` tells it and its worker."""

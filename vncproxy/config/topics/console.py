@@ -1,8 +1,9 @@
-"""Whose pages may open consoles."""
+"""Whose pages may open consoles, and by which TLS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from oslo_config import cfg
 
@@ -14,6 +15,8 @@ class ConsoleGroup:
     """The values of these options of ``[console]``."""
 
     allowed_origins: tuple[str, ...]
+    ssl_ciphers: str | None
+    ssl_minimum_version: Literal["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"]
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -24,6 +27,18 @@ OPTIONS: list[cfg.Opt] = [
         deprecated_group="DEFAULT",
         help="Host names, besides the gateway's own, whose pages may open consoles "
         "(the host part of the Origin header, without scheme or port).",
+    ),
+    cfg.StrOpt(
+        "ssl_ciphers",
+        help="OpenSSL's list of ciphers for TLS 1.2 with browsers. Unset: those with forward "
+        "secrecy and authenticated encryption.",
+    ),
+    cfg.StrOpt(
+        "ssl_minimum_version",
+        default="default",
+        choices=["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"],
+        help="Lowest version of TLS with browsers. It is 1.2 at least, also by `default` and "
+        "`tlsv1_1`.",
     ),
 ]
 

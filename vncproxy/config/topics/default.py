@@ -28,13 +28,14 @@ OPTIONS: list[cfg.Opt] = [
         default="self.pem",
         help="PEM file of the certificate (and its key, where `key` is unset). When this file "
         "exists, the listeners of `[vnc] novncproxy_host`, `[serial_console] serialproxy_host` and "
-        "`[spice] html5proxy_host` speak TLS.",
+        "`[spice] html5proxy_host` speak TLS, and plain HTTP with those who don't begin it. The "
+        "file is read again when it changes.",
     ),
     cfg.StrOpt("key", help="PEM file of the certificate's private key, when it is apart."),
     cfg.BoolOpt(
         "ssl_only",
         default=False,
-        help="Refuse to start without TLS, that is, when the file named by `cert` does not exist.",
+        help="Refuse plain HTTP where TLS is spoken, and refuse to start without a certificate.",
     ),
     cfg.StrOpt(
         "web",

@@ -23,9 +23,12 @@ OPTIONS: list[cfg.Opt] = [
         "listen",
         default=[],
         help="Twisted endpoint string of a noVNC listener; may be given several times. It takes "
-        "the place of `[vnc] novncproxy_host` and `novncproxy_port`. Examples: "
-        "`tcp:6080:interface=127.0.0.1`, `ssl:6080:privateKey=key.pem:certKey=cert.pem`, "
-        "`unix:/run/vncproxy.sock`, `systemd:domain=INET:index=0`, `haproxy:tcp:6080`.",
+        "the place of `[vnc] novncproxy_host` and `novncproxy_port`. The word `https:` before it "
+        "adds TLS by the gateway's certificates (plain HTTP is served there too, unless "
+        "`ssl_only`), `haproxy:` before that the PROXY protocol. Examples: "
+        "`https:tcp6:443:interface=\\:\\:`, `tcp:6080:interface=127.0.0.1`, "
+        "`unix:/run/vncproxy/http.sock`, `https:systemd:domain=INET6:index=0`, "
+        "`haproxy:https:tcp:443`.",
     ),
     cfg.FloatOpt(
         "request_timeout",

@@ -17,7 +17,6 @@ class Sessions:
     connect_timeout: float
     negotiation_timeout: float
     heartbeat_interval: float
-    stop_timeout: float
     max_message_size: int
     splice: Literal["auto", "epoll", "portable"]
     revoke_check: float
@@ -43,13 +42,6 @@ OPTIONS: list[cfg.Opt] = [
         min=0,
         help="Seconds between two pings to a browser, so that nothing in between takes an idle "
         "console for a dead one; a browser that is silent for two of them is given up. 0: none.",
-    ),
-    cfg.FloatOpt(
-        "stop_timeout",
-        default=3.0,
-        min=0,
-        help="Seconds that browsers get to answer the close of their consoles when the gateway "
-        "stops.",
     ),
     cfg.IntOpt(
         "max_message_size",

@@ -1,0 +1,222 @@
+"""Where a connection stands until it is known who it is and whether it speaks TLS.
+
+A ``Doorstep`` reads the PROXY header, then looks at the first byte behind it, as websockify does.
+Then it leaves: the transport's protocol is the site's channel, or Twisted's TLS with the channel
+in it, as if it had been listened for directly, and no byte passes through here any more. The
+transport's ``getPeer`` tells the client's address from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger, LogLevel
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from vncproxy.edge.networks import TrustedProxies
+from vncproxy.edge.proxy_header import ProxyHeaderError, parse_proxy_header
+from vncproxy.edge.tls import TlsServer
+from vncproxy.interfaces import IStreamTransport
+from vncproxy.openssl import openssl_text
+from vncproxy.web.site import ConsoleSite
+
+_TLS_FIRST_BYTES = b"\x16\x80"  # a handshake record; the hello of SSL 2, which OpenSSL refuses
+_NOT_TLS = b"This port speaks TLS only. Use https:// in the address.\n"
+_NOT_TLS_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nServer: vncproxy\r\nConnection: close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(_NOT_TLS), _NOT_TLS)
+)
+_QUIET_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """What a listener asks of a connection before the site sees it.
+
+    Attributes:
+        trusted: the balancers.
+        proxy_header: whether each connection must come from one, and begin with a PROXY header.
+        tls: speaks TLS with those who begin it; None for a listener without TLS.
+        tls_only: whether everybody must begin it.
+        timeout_s: seconds for the PROXY header and the first byte.
+    """
+
+    trusted: TrustedProxies
+    proxy_header: bool
+    tls: TlsServer | None
+    tls_only: bool
+    timeout_s: float
+
+
+class DoorstepFactory(Factory):
+    """Puts a doorstep before a site.
+
+    Args:
+        rules: of the listener.
+        site: serves whoever is let in.
+        clock: runs the time-out.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, rules: DoorRules, site: ConsoleSite, clock: IReactorTime) -> None:
+        self.rules = rules
+        self.site = site
+        self.clock = clock
+        self._quiet_until = 0.0
+        self._tls = None
+        if rules.tls is not None:
+            self._tls = TLSMemoryBIOFactory(rules.tls, False, site, clock)
+
+    @override
+    def doStart(self) -> None:
+        self.site.doStart()
+
+    @override
+    def doStop(self) -> None:
+        self.site.doStop()
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Doorstep:
+        return Doorstep(self)
+
+    def inner(self, address: IAddress, secure: bool) -> IProtocol | None:
+        """Return what serves a client from now on; None if the site takes no more."""
+        channel = cast("IProtocol | None", self.site.buildProtocol(address))
+        if channel is not None and secure and self._tls is not None:
+            return cast("IProtocol", _Tls(self._tls, channel))
+        return channel
+
+    def warn(self, peer: str, why: str) -> None:
+        """Log who is not let in: one of them a minute as a warning, the others for debugging."""
+        loud = self.clock.seconds() >= self._quiet_until
+        if loud:
+            self._quiet_until = self.clock.seconds() + _QUIET_S
+        level = LogLevel.warn if loud else LogLevel.debug
+        self._log.emit(level, "{peer} is not let in: {why}", peer=peer, why=why)
+
+
+class Doorstep(Protocol):
+    """One connection, until it is handed on.
+
+    Args:
+        factory: has the rules.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(self, factory: DoorstepFactory) -> None:
+        self._factory = factory
+        self._rules = factory.rules
+        self._held = b""
+        self._header_awaited = factory.rules.proxy_header
+        self._deadline: IDelayedCall | None = None
+        self._refused = False
+
+    @override
+    def connectionMade(self) -> None:
+        self._factory.site.lobby.enter(self)
+        self._deadline = self._factory.clock.callLater(self._rules.timeout_s, self._too_late)
+        if self._header_awaited and self._peer() not in self._rules.trusted:
+            self._refuse("this listener is for the balancers of [vncproxy] trusted_proxies")
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._held += data
+        if self._header_awaited:
+            self._read_header()
+        if self._held and not self._header_awaited and not self._refused:
+            self._look_at_first_byte()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._factory.site.lobby.leave(self)
+        self._stop_clock()
+
+    def close_if_idle(self) -> None:
+        """Do nothing: it has yet to become a client."""
+
+    def _peer(self) -> str | None:
+        """Return the peer's address; None for a UNIX socket's."""
+        return getattr(self.transport.getPeer(), "host", None)
+
+    def _read_header(self) -> None:
+        try:
+            header = parse_proxy_header(self._held)
+        except ProxyHeaderError as error:
+            self._refuse(str(error))
+            return
+        if header is None:
+            return
+        self._header_awaited = False
+        self._held = self._held[header.length :]
+        if header.client is not None:
+            self._set_peer(*header.client)
+
+    def _set_peer(self, host: str, port: int) -> None:
+        """Let the transport tell the client's address instead of the balancer's."""
+        address = (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+        # On the instance, so that whoever asks hears it, and nobody need stand in the bytes' way.
+        cast("Any", self.transport).getPeer = lambda: address
+
+    def _look_at_first_byte(self) -> None:
+        secure = self._rules.tls is not None and self._held[0] in _TLS_FIRST_BYTES
+        if self._rules.tls_only and not secure:
+            self._refused = True
+            self._stop_clock()
+            self.transport.write(_NOT_TLS_ANSWER)
+            self.transport.loseConnection()
+            return
+        self._let_in(secure)
+
+    def _let_in(self, secure: bool) -> None:
+        self._stop_clock()
+        self._factory.site.lobby.leave(self)
+        protocol = self._factory.inner(self.transport.getPeer(), secure)
+        if protocol is None:
+            self.transport.abortConnection()
+            return
+        cast("Any", self.transport).protocol = protocol
+        protocol.makeConnection(self.transport)
+        protocol.dataReceived(self._held)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self._header_awaited:
+            self._refuse(f"no whole PROXY header came in {self._rules.timeout_s:g} s")
+        else:  # browsers open connections in advance, and may not use them
+            self.transport.abortConnection()
+
+    def _refuse(self, why: str) -> None:
+        self._factory.warn(self._peer() or "a local socket", why)
+        self._refused = True
+        self._stop_clock()
+        self.transport.abortConnection()
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Tls(BufferingTLSTransport):
+    """Twisted's TLS, which says in the log why a handshake failed."""
+
+    _log = Logger(namespace="vncproxy.edge.tls")
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        why = openssl_text(self._reason.value) if self._reason is not None else ""
+        if why and not self._handshakeDone:
+            peer = getattr(self.getPeer(), "host", None) or "a local socket"
+            self._log.debug("TLS with {peer} failed: {why}", peer=peer, why=why)
+        super().connectionLost(reason)

@@ -1,0 +1,97 @@
+"""The client's address in the headers that HTTP balancers add: X-Forwarded-For, and Forwarded.
+
+Pure. Anybody can send these headers, so they are read from the right: the last entry is the
+nearest balancer's word, and the entry before it counts only if that names a balancer too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vncproxy.edge.networks import TrustedProxies, plain_address
+
+_MOST_HOPS = 20
+_PAIR = re.compile(
+    r'\s*(?P<name>[!#$%&\'*+.^_`|~\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?P<end>[;,]|$)',
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one balancer says of whom it serves.
+
+    Attributes:
+        client: its peer's address; None where it names none that is one.
+        proto: the scheme that its peer used, or "".
+    """
+
+    client: str | None
+    proto: str = ""
+
+
+def x_forwarded_for(values: Iterable[str]) -> list[Hop]:
+    """Return the hops of the X-Forwarded-For headers, the furthest first."""
+    entries = ",".join(values).split(",")[-_MOST_HOPS:]
+    return [Hop(_node(entry.strip())) for entry in entries if entry.strip()]
+
+
+def forwarded(values: Iterable[str]) -> list[Hop]:
+    """Return the hops of the Forwarded headers (RFC 7239 §4), the furthest first.
+
+    An element that is not well-formed is a hop without an address: nothing before it counts.
+    """
+    text = ", ".join(values)
+    hops: list[Hop] = []
+    pairs: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None:
+            # Begin again behind the next comma; one within quotes only makes a further bad hop.
+            hops.append(Hop(None))
+            pairs = {}
+            at = text.find(",", at) + 1 or len(text)
+            continue
+        pairs[match["name"].lower()] = _unquoted(match["value"])
+        at = match.end()
+        if match["end"] != ";":
+            hops.append(Hop(_node(pairs.get("for", "")), pairs.get("proto", "").lower()))
+            pairs = {}
+    return hops[-_MOST_HOPS:]
+
+
+def client_of(peer: str | None, hops: Sequence[Hop], trusted: TrustedProxies) -> Hop:
+    """Return the client, as far as trusted balancers vouch for it.
+
+    Args:
+        peer: address of who is connected to us; None for a UNIX socket.
+        hops: as one of the headers says, the furthest first.
+        trusted: whose word counts.
+    """
+    nearest = Hop(peer)
+    for hop in reversed(hops):
+        if nearest.client not in trusted or hop.client is None:
+            break
+        nearest = hop
+    return nearest
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    return re.sub(r"\\(.)", r"\1", value[1:-1])
+
+
+def _node(text: str) -> str | None:
+    """Return the address of ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``.
+
+    RFC 7239's ``unknown`` and ``_names`` are none.
+    """
+    if text.startswith("["):
+        return plain_address(text[1:].partition("]")[0])
+    if text.count(":") == 1:
+        text = text.partition(":")[0]
+    return plain_address(text)
