@@ -19,7 +19,7 @@ _LAYERS = [
     ["config.endpoints", "config.options", "config.settings", "config.read"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
-    ["tokens.engine", "tokens.issue"],
+    ["tokens.uses", "tokens.engine", "tokens.issue"],
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target"],
@@ -54,6 +54,7 @@ _PURE = {
     "tokens.access_url",
     "tokens.issue",
     "workers.back_off",
+    "tokens.uses",
 }
 
 

@@ -66,6 +66,9 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )
     create.add_argument("--username", help="for consoles that ask for one")
+    create.add_argument(
+        "--single-use", action="store_true", help="open the console once; see docs/operations.md"
+    )
     create.add_argument("--type", default="novnc", choices=["novnc"], help="kind of console")
     _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
     revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
@@ -100,7 +103,13 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     issuer = TokenIssuer(_table(settings), time.time, settings.vnc.novncproxy_base_url)
     credentials = _credentials(options)
     issued = issuer.issue(
-        options.type, options.host, options.port, options.instance, ttl_s, credentials
+        options.type,
+        options.host,
+        options.port,
+        options.instance,
+        ttl_s,
+        credentials,
+        options.single_use,
     )
     if options.json:
         _print_json({"url": issued.url, **_shown(issued.grant)})

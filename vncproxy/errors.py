@@ -50,6 +50,9 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.ORIGIN_REFUSED: _refusal(403, "This console may not be opened from that web page."),
     Ending.TOKEN_INVALID: _refusal(401, _NEW_LINK),
     Ending.TOKEN_EXPIRED: _refusal(401, _NEW_LINK),
+    Ending.TOKEN_USED: _refusal(
+        401, "This console link was used already. Open the console again to get a new one."
+    ),
     Ending.WRONG_CONSOLE_TYPE: _refusal(403, "This link opens another kind of console."),
     Ending.STORE_UNAVAILABLE: _refusal(
         503, "The gateway can't check console links now. Try again in a minute.", "error"
@@ -122,6 +125,12 @@ class TokenExpired(GatewayError):
     """The token's row is there, but its time has passed."""
 
     ending = Ending.TOKEN_EXPIRED
+
+
+class TokenUsed(GatewayError):
+    """The token opens its console once, and somebody else did that, or too long ago."""
+
+    ending = Ending.TOKEN_USED
 
 
 class WrongConsoleType(GatewayError):

@@ -22,6 +22,7 @@ class Ending(enum.Enum):
     # Refused by the gate in words: an honest user meets these.
     TOKEN_INVALID = "token-invalid"
     TOKEN_EXPIRED = "token-expired"
+    TOKEN_USED = "token-used"
     WRONG_CONSOLE_TYPE = "wrong-console-type"
     STORE_UNAVAILABLE = "store-unavailable"
     # The compute side says that the console is not, or no longer, that machine's.

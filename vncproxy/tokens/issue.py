@@ -46,8 +46,9 @@ class TokenIssuer:
         instance_uuid: str,
         ttl_s: int,
         credentials: Credentials | None = None,
+        single_use: bool = False,
     ) -> Issued:
-        """Store a token that opens this console for ``ttl_s`` seconds.
+        """Store a token that opens this console for ``ttl_s`` seconds; or only once in them.
 
         The credentials, if the console's server asks for some, are kept sealed with the token.
         """
@@ -61,5 +62,6 @@ class TokenIssuer:
             expires=int(self._now()) + ttl_s,
             access_url_base=self._base_url,
         )
-        self._table.add(grant, seal(credentials, token) if credentials else None)
+        sealed = seal(credentials, token) if credentials else None
+        self._table.add(grant, sealed, single_use)
         return Issued(token, grant)

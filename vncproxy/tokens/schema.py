@@ -38,3 +38,17 @@ TOKEN_CREDENTIALS = Table(
     Column("token_hash", String(255), primary_key=True),
     Column("sealed", Text, nullable=False),  # see tokens.sealed
 )
+
+# Ours. A row says that the token opens its console once: written when the token is issued so, or,
+# with `[vncproxy] single_use`, when it is used.
+TOKEN_USES = Table(
+    "vncproxy_token_uses",
+    METADATA,
+    Column("token_hash", String(255), primary_key=True),
+    Column("expires", Integer, nullable=False, index=True),  # the token's, in Unix seconds
+    Column("first_used", Integer),  # Unix seconds; NULL while unused
+    Column("client", String(255)),  # address of the first use
+    Column("binding", String(64)),  # hex SHA-256 of the secret that the first user's browser keeps
+    Column("running", Integer, nullable=False, default=0),  # sessions that are open now
+    Column("ended", Integer),  # Unix seconds; when a session of the token ended last
+)

@@ -51,13 +51,14 @@ class SqlTokenStore:
 
     def find(self, token: Token) -> Deferred[Grant]:
         """Return what the token opens (see ``interfaces.TokenStore``)."""
-        return self._in_thread(lambda: self._table.find(token))
+        return self.call(lambda: self._table.find(token))
 
     def purge(self) -> Deferred[int]:
         """Remove expired tokens; return how many there were."""
-        return self._in_thread(self._table.purge)
+        return self.call(self._table.purge)
 
-    def _in_thread(self, call: Callable[[], T]) -> Deferred[T]:
+    def call(self, call: Callable[[], T]) -> Deferred[T]:
+        """Make any blocking call to the database in a thread, with the same time-out."""
         if self._waiting >= _MOST_WAITING:
             busy = f"{self._waiting} look-ups already wait for the token database"
             return fail(StoreUnavailable(busy))

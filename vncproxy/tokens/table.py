@@ -15,6 +15,7 @@ from vncproxy.model import Credentials, Grant, Token
 from vncproxy.tokens.schema import CONSOLE_AUTH_TOKENS as ROWS
 from vncproxy.tokens.schema import METADATA
 from vncproxy.tokens.schema import TOKEN_CREDENTIALS as SEALED
+from vncproxy.tokens.schema import TOKEN_USES as USES
 from vncproxy.tokens.sealed import unseal
 
 _GRANT_COLUMNS = (
@@ -46,12 +47,12 @@ class TokenTable:
 
     def create(self) -> None:
         """Make the table where it is missing."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             METADATA.create_all(connection)
 
     def check(self) -> None:
         """Raise ``StoreUnavailable``, with the reason, if tokens can't be looked up."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             if not inspect(connection).has_table(ROWS.name):
                 raise StoreUnavailable(
                     f"the database has no table {ROWS.name}: name nova's cell database in "
@@ -67,7 +68,7 @@ class TokenTable:
             TokenExpired: its row has expired.
         """
         query = select(*_GRANT_COLUMNS).where(ROWS.c.token_hash == token.hash).limit(1)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(query).first()
             if row is None:
                 raise TokenInvalid(f"token {token.id} is unknown")
@@ -88,17 +89,25 @@ class TokenTable:
             self._has_credentials = inspect(connection).has_table(SEALED.name)
         return self._has_credentials
 
-    def add(self, grant: Grant, sealed_credentials: str | None = None) -> None:
-        """Store a new token's row, and the credentials that came with it (``tokens.sealed``)."""
+    def add(
+        self, grant: Grant, sealed_credentials: str | None = None, single_use: bool = False
+    ) -> None:
+        """Store a new token's row, and the credentials that came with it (``tokens.sealed``).
+
+        A token of single use gets a row in ``vncproxy_token_uses`` (``tokens.uses``).
+        """
         created = datetime.datetime.fromtimestamp(int(self._now()), datetime.UTC)
         values = {column.name: getattr(grant, column.name) for column in _GRANT_COLUMNS}
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             connection.execute(
                 insert(ROWS).values(**values, created_at=created.replace(tzinfo=None))
             )
             if sealed_credentials is not None:
                 sealed = {"token_hash": grant.token_hash, "sealed": sealed_credentials}
                 connection.execute(insert(SEALED).values(**sealed))
+            if single_use:
+                unused = {"token_hash": grant.token_hash, "expires": grant.expires}
+                connection.execute(insert(USES).values(**unused))
 
     def live(self) -> list[Grant]:
         """Return the rows that have not expired, the first to expire first."""
@@ -107,18 +116,18 @@ class TokenTable:
             .where(ROWS.c.expires > int(self._now()))
             .order_by(ROWS.c.expires, ROWS.c.id)
         )
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return [Grant(*row) for row in connection.execute(query)]
 
     def revoke(self, token_hash_prefix: str) -> int:
         """Remove the rows whose hash begins so; return how many there were."""
         begins = ROWS.c.token_hash.startswith(token_hash_prefix, autoescape=True)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return self._delete(connection, begins)
 
     def purge(self) -> int:
         """Remove the rows that have expired; return how many there were."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             expired = ROWS.c.expires <= int(self._now())
             return self._delete(connection, expired)
 
@@ -129,13 +138,19 @@ class TokenTable:
             connection.execute(delete(SEALED).where(orphaned))
         return count
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreUnavailable(f"the token database failed: {_reason(error)}") from error
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Give a connection in a transaction, and commit it.
+
+    Raises:
+        StoreUnavailable: the database failed; the text never holds a query's parameters.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"the token database failed: {_reason(error)}") from error
 
 
 def _reason(error: SQLAlchemyError) -> str:
