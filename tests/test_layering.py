@@ -16,7 +16,10 @@ _LAYERS = [
     ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
     ["config.topics.processes"],
     ["config.topics.sessions", "config.topics.targets", "config.topics.vnc"],
+    ["config.topics.limits", "config.topics.times", "config.topics.watching"],
     ["config.endpoints", "config.options", "config.settings", "config.read"],
+    ["limits.address", "limits.rate", "limits.failures", "limits.seats", "limits.waiting"],
+    ["limits.node"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
     ["tokens.uses", "tokens.engine", "tokens.issue"],
@@ -55,6 +58,10 @@ _PURE = {
     "tokens.issue",
     "workers.back_off",
     "tokens.uses",
+    "limits.address",
+    "limits.rate",
+    "limits.seats",
+    "limits.waiting",
 }
 
 

@@ -16,11 +16,14 @@ from vncproxy.config.topics import (
     database,
     default,
     embedded,
+    limits,
     listening,
     processes,
     sessions,
     targets,
+    times,
     vnc,
+    watching,
 )
 
 TOPICS: tuple[Topic, ...] = (
@@ -34,6 +37,9 @@ TOPICS: tuple[Topic, ...] = (
     embedded.TOPIC,
     sessions.TOPIC,
     targets.TOPIC,
+    limits.TOPIC,
+    times.TOPIC,
+    watching.TOPIC,
 )
 
 OPTIONS: dict[str, list[cfg.Opt]] = {}

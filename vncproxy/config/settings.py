@@ -12,11 +12,14 @@ from vncproxy.config.topics.consoleauth import ConsoleauthGroup
 from vncproxy.config.topics.database import DatabaseGroup
 from vncproxy.config.topics.default import DefaultGroup
 from vncproxy.config.topics.embedded import Embedded
+from vncproxy.config.topics.limits import LimitsGroup
 from vncproxy.config.topics.listening import Listening
 from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.sessions import Sessions
 from vncproxy.config.topics.targets import Targets
+from vncproxy.config.topics.times import Times
 from vncproxy.config.topics.vnc import VncGroup
+from vncproxy.config.topics.watching import Watching
 
 _DISTRIBUTION_NOVNC = Path("/usr/share/novnc")
 _EMBEDDED_PURGE_INTERVAL_S = 300
@@ -36,6 +39,9 @@ class Settings:
     embedded: Embedded
     sessions: Sessions
     targets: Targets
+    limits: LimitsGroup
+    times: Times
+    watching: Watching
 
     @property
     def keeps_tokens(self) -> bool:
