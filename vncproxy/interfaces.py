@@ -51,8 +51,8 @@ class Limits(Protocol):
     def begin_look_up(self, client: str) -> Deferred[None]:
         """Fire when a token may be looked up; or fail with ``TooManyFailedTokens``."""
 
-    def end_look_up(self, client: str, failed: bool) -> None:
-        """Learn how the look-up went that ``begin_look_up`` has allowed."""
+    def end_look_up(self, client: str, good: bool | None) -> None:
+        """Learn what the token was that ``begin_look_up`` has allowed; None: nobody knows."""
 
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
         """Give the session of this name a place; fails as ``limits.seats.Seats.take``."""

@@ -21,7 +21,13 @@ from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
-from vncproxy.interfaces import Leg
+from vncproxy.interfaces import Leg, Limits
+from vncproxy.limits.build import (
+    most_sessions_of,
+    node_limits,
+    use_all_descriptors,
+    waiting_connections,
+)
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
@@ -34,8 +40,10 @@ from vncproxy.target import Dialer
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
-from vncproxy.tokens.sql import SqlTokenStore, threads_for
+from vncproxy.tokens.sql import SqlTokenStore, SqlTokenUses, threads_for
 from vncproxy.tokens.table import TokenTable
+from vncproxy.tokens.uses import TokenUses
+from vncproxy.web.admission import Admission
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.site import ConsoleSite, page_tree
@@ -46,6 +54,7 @@ from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
 _CONSOLE_TYPES = ("novnc",)
+_PURGE_USES_S = 300
 _log = Logger()
 
 
@@ -64,7 +73,8 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(DatabaseThreads(database, create_tables=settings.keeps_tokens))
     if settings.purge_interval_s:
-        gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
+        gateway.addService(_purge_timer(database.store.purge, settings.purge_interval_s))
+    gateway.addService(_purge_timer(database.uses.purge, _PURGE_USES_S))
     if settings.processes.workers > 1:
         _add_workers(gateway, settings, reactor, log_path)
     else:
@@ -104,11 +114,15 @@ class _Database:
     """The token database, as a table for the start, and as a store for the sessions."""
 
     def __init__(self, settings: Settings, reactor: Any) -> None:  # noqa: ANN401
-        self.table = TokenTable(open_database(settings), time.time)
+        engine = open_database(settings)
+        self.table = TokenTable(engine, time.time)
         self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
         self.store = SqlTokenStore(
             self.table, reactor, self.threads, settings.embedded.database_timeout
         )
+        limits = settings.limits
+        uses = TokenUses(engine, time.time, limits.single_use, limits.single_use_resume)
+        self.uses = SqlTokenUses(uses, self.store)
 
 
 def _add_consoles(
@@ -120,7 +134,10 @@ def _add_consoles(
     endpoints: Sequence[IStreamServerEndpoint],
 ) -> None:
     """Add what serves browsers in this process."""
-    site = _console_site(settings, reactor, database.store, registry)
+    most_sessions = most_sessions_of(settings, use_all_descriptors())
+    limits = node_limits(settings, most_sessions, reactor.seconds)
+    admission = _admission(settings, database, limits)
+    site = _console_site(settings, reactor, admission, registry)
     _say_where_novnc_is(settings.web_root)
     gateway.addService(registry)
     for description, endpoint in zip(settings.listeners, endpoints, strict=True):
@@ -150,10 +167,16 @@ def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
     reactor.stop()
 
 
+def _admission(settings: Settings, database: _Database, limits: Limits) -> Admission:
+    gate = Gate(database.store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
+    framed = any(source != "'self'" for source in settings.listening.frame_ancestors)
+    return Admission(gate, limits, database.uses, time.time, framed)
+
+
 def _console_site(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
-    store: SqlTokenStore,
+    admission: Admission,
     registry: Registry,
 ) -> Site:
     policy = SessionPolicy(
@@ -166,20 +189,23 @@ def _console_site(
         ),
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
-        observer=Observers([SessionLog()]),
+        observer=Observers([admission, SessionLog()]),
         splice=_splice(settings.sessions.splice, reactor),
     )
-    gate = Gate(store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
     websockets = BrowserFactory(
         settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
     )
     return ConsoleSite(
         pages=page_tree(settings.web_root, settings.listening.frame_ancestors),
-        upgrade=ConsoleUpgrade(gate, policy, registry, websockets),
-        verdict=Verdict(gate, policy),
+        upgrade=ConsoleUpgrade(
+            admission, policy, registry, websockets, settings.limits.max_unauthenticated
+        ),
+        verdict=Verdict(admission, policy),
         frame_ancestors=settings.listening.frame_ancestors,
         timeout_s=settings.listening.request_timeout,
         clock=reactor,
+        waiting=waiting_connections(settings),
+        max_request_size=settings.limits.max_request_size,
     )
 
 
@@ -214,16 +240,16 @@ def target_tls_of(settings: Settings) -> TargetTls:
     return TargetTls(files, settings.targets.target_identity)
 
 
-def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
-    async def purge() -> None:
+def _purge_timer(purge: Callable[[], Deferred[int]], interval_s: int) -> TimerService:
+    async def purge_now() -> None:
         try:
-            count = await store.purge()
+            count = await purge()
         except Exception as error:  # the next turn may do better
             _log.warn("expired tokens could not be purged: {error}", error=error)
         else:
             _log.debug("{count} expired tokens purged", count=count)
 
-    return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge()))
+    return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge_now()))
 
 
 def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Service:  # noqa: ANN401

@@ -69,6 +69,11 @@ class Session:
         self._interruptible: Deferred[None] | None = None
         self._splice: Splice | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Whether it only says why there is no console."""
+        return self._refusal is not None
+
     def start(self, browser: Leg) -> Deferred[None]:
         """Serve the browser; the Deferred fires when nothing of the session is left open."""
         return Deferred.fromCoroutine(self._serve(browser))

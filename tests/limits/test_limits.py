@@ -95,7 +95,7 @@ class FailedTokensTests(SynchronousTestCase):
 
     def bad(self, client: str = "a") -> None:
         self.successResultOf(self.failures.begin(client))
-        self.failures.end(client, failed=True)
+        self.failures.end(client, good=False)
 
     def wait_s(self, client: str = "a") -> float:
         error = self.failureResultOf(self.failures.begin(client), TooManyFailedTokens)
@@ -127,10 +127,20 @@ class FailedTokensTests(SynchronousTestCase):
 
     def good(self) -> None:
         self.successResultOf(self.failures.begin("a"))
-        self.failures.end("a", failed=False)
+        self.failures.end("a", good=True)
 
     def wait_long(self) -> None:
         self.now += 301
+
+    def test_a_database_that_is_away(self) -> None:
+        """A token of which nobody knows whether it is good neither counts nor forgives."""
+        self.bad()
+        self.bad()
+        for _ in range(10):
+            self.successResultOf(self.failures.begin("a"))
+            self.failures.end("a", good=None)
+        self.bad()
+        self.wait_s()
 
     def test_five_hundred_at_once(self) -> None:
         """Of 500 bad tokens at once three reach the database."""
@@ -138,7 +148,7 @@ class FailedTokensTests(SynchronousTestCase):
         looked_up = [turn for turn in turns if turn.called]
         self.assertEqual(len(looked_up), 3)
         for _ in looked_up:
-            self.failures.end("a", failed=True)
+            self.failures.end("a", good=False)
         for turn in turns[3:]:
             self.failureResultOf(turn, TooManyFailedTokens)
 
@@ -149,7 +159,7 @@ class FailedTokensTests(SynchronousTestCase):
         while done < 500:
             ready = sum(turn.called for turn in turns)
             self.assertLessEqual(ready - done, 3)
-            self.failures.end("a", failed=False)
+            self.failures.end("a", good=True)
             done += 1
         self.assertEqual(self.failures._clients, {})
 
@@ -160,7 +170,7 @@ class FailedTokensTests(SynchronousTestCase):
         patient = self.failures.begin("a")
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
-        self.failures.end("a", failed=False)
+        self.failures.end("a", good=True)
         self.successResultOf(patient)
         self.assertEqual(len(first), 3)
 

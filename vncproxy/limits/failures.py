@@ -59,14 +59,16 @@ class FailedTokens:
         known.waiting.append(turn)
         return turn
 
-    def end(self, client: str, failed: bool) -> None:
-        """Learn whether the token was bad."""
+    def end(self, client: str, good: bool | None) -> None:
+        """Learn whether the token was good, or bad; None: it could not be found out."""
         if not self._most:
             return
         known = self._clients.setdefault(client, _Client())
         known.looking = max(0, known.looking - 1)
-        known.failures = known.failures + 1 if failed else 0
-        if failed:
+        if good:
+            known.failures = 0
+        elif good is False:
+            known.failures += 1
             known.last_failure = self._now()
             beyond = known.failures - self._most
             if beyond >= 0:

@@ -34,9 +34,9 @@ class NodeLimits:
         """Wait for the turn to look a token up."""
         return self._failures.begin(client)
 
-    def end_look_up(self, client: str, failed: bool) -> None:
+    def end_look_up(self, client: str, good: bool | None) -> None:
         """Count a bad token, or forgive all for a good one."""
-        self._failures.end(client, failed)
+        self._failures.end(client, good)
 
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
         """Give a session its place."""

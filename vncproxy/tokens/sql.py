@@ -14,6 +14,7 @@ from twisted.python.threadpool import ThreadPool
 from vncproxy.errors import StoreUnavailable
 from vncproxy.model import Grant, Token
 from vncproxy.tokens.table import TokenTable
+from vncproxy.tokens.uses import TokenUses, Use
 
 T = TypeVar("T")
 
@@ -79,6 +80,61 @@ class SqlTokenStore:
         answer = deferToThreadPool(self._reactor, self._threads, call_if_wanted)
         answer.addTimeout(self._timeout_s, self._reactor, _too_late)
         return answer.addBoth(settle)
+
+
+class SqlTokenUses:
+    """Counts the uses of tokens in SQL, in the store's threads.
+
+    Args:
+        uses: the blocking calls.
+        store: whose threads and time-out to use.
+    """
+
+    def __init__(self, uses: TokenUses, store: SqlTokenStore) -> None:
+        self._uses = uses
+        self._store = store
+
+    def use(self, grant: Grant, client: str, secret: str | None, new_secret: str) -> Deferred[Use]:
+        """Use a token (see ``TokenUses.use``).
+
+        When the Deferred is cancelled, or the database too slow, the token is not used.
+        """
+        use: Use | None = None
+        wanted = True
+
+        def take_back() -> None:
+            if use is Use.FIRST:
+                self._uses.undo(grant, new_secret)
+            elif use is Use.RESUMED and secret is not None:
+                self._uses.ended(grant, secret)
+
+        def use_if_wanted() -> Use:
+            nonlocal use
+            use = self._uses.use(grant, client, secret, new_secret)
+            if not wanted:  # the answer comes too late
+                take_back()
+            return use
+
+        def failed(failure: Failure) -> Failure:
+            nonlocal wanted
+            wanted = False
+            if use is not None:  # the thread was through, but we have not heard
+                self._store.call(take_back).addErrback(lambda _: None)
+            return failure
+
+        return self._store.call(use_if_wanted).addErrback(failed)
+
+    def check(self, grant: Grant, secret: str | None) -> Deferred[None]:
+        """Fail where ``use`` would; use nothing."""
+        return self._store.call(lambda: self._uses.check(grant, secret))
+
+    def ended(self, grant: Grant, secret: str) -> Deferred[None]:
+        """Note the end of a session."""
+        return self._store.call(lambda: self._uses.ended(grant, secret))
+
+    def purge(self) -> Deferred[int]:
+        """Forget expired tokens; return how many there were."""
+        return self._store.call(self._uses.purge)
 
 
 def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:

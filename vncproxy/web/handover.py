@@ -13,6 +13,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.server import Request
 
 from vncproxy.interfaces import IStreamTransport
+from vncproxy.web.channel import ConsoleChannel
 
 _HANDSHAKE_HEADERS = (
     b"host",
@@ -26,12 +27,12 @@ _HANDSHAKE_HEADERS = (
 
 def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     """Make the protocol the owner of the request's connection, and let it do the handshake."""
-    channel = request.channel
+    channel = cast(ConsoleChannel, request.channel)
     transport = cast("IStreamTransport", channel.transport)
     channel.transport = None
     early = b"".join(channel._dataBuffer)
     channel._dataBuffer = []
-    channel.setTimeout(None)
+    channel.let_go()
     # The channel stays the transport's producer otherwise, and ours can't be registered.
     transport.unregisterProducer()
     if isinstance(transport, ProtocolWrapper):  # TLS, or the PROXY protocol

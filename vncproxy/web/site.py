@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 from typing_extensions import override
 
+from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.assets import Files
+from vncproxy.web.channel import ConsoleChannel
 from vncproxy.web.request import wants_websocket
 
 _PAGE = Path(__file__).parent / "page"
@@ -51,6 +54,8 @@ class ConsoleSite(Site):
         frame_ancestors: who may frame the pages.
         timeout_s: seconds for a client to send a request.
         clock: runs that time-out.
+        waiting: counts the connections without a session.
+        max_request_size: bytes of a request's first line and headers.
     """
 
     noisy = False
@@ -64,11 +69,24 @@ class ConsoleSite(Site):
         frame_ancestors: Sequence[str],
         timeout_s: float,
         clock: IReactorTime,
+        waiting: WaitingConnections,
+        max_request_size: int = 16384,
     ) -> None:
         super().__init__(pages, timeout=timeout_s, reactor=clock)
+        self.waiting = waiting
+        self._max_request_size = max_request_size
         self._upgrade = upgrade
         self._verdict = verdict
         self._frame_ancestors = tuple(frame_ancestors)
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel: Any = ConsoleChannel(self.waiting, self.reactor, self._max_request_size)
+        channel.factory = channel.site = self
+        channel.requestFactory = self.requestFactory
+        channel.timeOut = self.timeOut
+        channel.callLater = self.reactor.callLater
+        return channel
 
     @override
     def getResourceFor(self, request: Request) -> IResource:

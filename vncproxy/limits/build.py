@@ -1,0 +1,59 @@
+"""The limits that the settings ask for."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+
+from vncproxy.config.settings import Settings
+from vncproxy.limits.failures import FailedTokens
+from vncproxy.limits.node import NodeLimits
+from vncproxy.limits.rate import Rate
+from vncproxy.limits.seats import MostSessions, Seats
+from vncproxy.limits.waiting import WaitingConnections
+
+_OTHER_DESCRIPTORS = 100  # log, database, listeners, epoll
+_OF_A_SESSION = 2
+
+
+def node_limits(settings: Settings, most_sessions: int, now: Callable[[], float]) -> NodeLimits:
+    """Return the counters of a gateway, all at 0.
+
+    Args:
+        settings: say how much of what is allowed.
+        most_sessions: of the node; 0 for any number.
+        now: seconds of a clock that never jumps.
+    """
+    limits = settings.limits
+    most = MostSessions(
+        most_sessions,
+        limits.max_sessions_per_client,
+        limits.max_sessions_per_instance,
+        limits.max_sessions_per_token,
+    )
+    return NodeLimits(
+        Rate(limits.connection_rate, limits.connection_burst, now),
+        FailedTokens(limits.failed_tokens, now),
+        Seats(most),
+    )
+
+
+def waiting_connections(settings: Settings) -> WaitingConnections:
+    """Return the count of the connections without a session, at 0."""
+    return WaitingConnections(settings.limits.max_unauthenticated)
+
+
+def most_sessions_of(settings: Settings, descriptors: int) -> int:
+    """Return how many sessions a process with so many descriptors may have; 0 for any number."""
+    if settings.limits.max_sessions is not None:
+        return settings.limits.max_sessions
+    unauthenticated = 2 * settings.limits.max_unauthenticated
+    return max(1, (descriptors - _OTHER_DESCRIPTORS - unauthenticated) // _OF_A_SESSION)
+
+
+def use_all_descriptors() -> int:
+    """Raise this process' limit of open files as far as it may, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
