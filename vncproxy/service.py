@@ -37,6 +37,7 @@ from vncproxy.session_log import SessionLog
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.portable import Splice
 from vncproxy.target import Dialer
+from vncproxy.target_rules import TargetRules
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
@@ -186,6 +187,7 @@ def _console_site(
             settings.sessions.connect_timeout,
             target_tls_of(settings),
             TargetsFile(settings.targets.targets_file),
+            TargetRules(settings.limits.target_networks, settings.limits.target_ports),
         ),
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
