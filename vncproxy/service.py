@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.config.topics.times import Times
 from vncproxy.interfaces import Leg, Limits
 from vncproxy.limits.build import (
     most_sessions_of,
@@ -34,6 +35,7 @@ from vncproxy.observers import Observers
 from vncproxy.registry import Registry
 from vncproxy.session import SessionPolicy
 from vncproxy.session_log import SessionLog
+from vncproxy.session_times import SessionTimes, TimeLimits
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.portable import Splice
 from vncproxy.target import Dialer
@@ -141,6 +143,12 @@ def _add_consoles(
     site = _console_site(settings, reactor, admission, registry)
     _say_where_novnc_is(settings.web_root)
     gateway.addService(registry)
+    times = settings.times
+    time_limits = TimeLimits(
+        times.client_idle_timeout, times.server_idle_timeout, times.max_session_time
+    )
+    if time_limits:
+        gateway.addService(SessionTimes(registry, time_limits, reactor))
     for description, endpoint in zip(settings.listeners, endpoints, strict=True):
         gateway.addService(Listener(description, endpoint, site))
 
@@ -198,7 +206,9 @@ def _console_site(
         settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
     )
     return ConsoleSite(
-        pages=page_tree(settings.web_root, settings.listening.frame_ancestors),
+        pages=page_tree(
+            settings.web_root, settings.listening.frame_ancestors, _told_limits(settings.times)
+        ),
         upgrade=ConsoleUpgrade(
             admission, policy, registry, websockets, settings.limits.max_unauthenticated
         ),
@@ -220,6 +230,16 @@ def _splice(
     if not Engine.is_possible(reactor):
         raise ConfigError("[vncproxy] splice: there is no epoll here; choose auto or portable")
     return Engine(reactor).splice
+
+
+def _told_limits(times: Times) -> dict[str, float]:
+    """Return what the page must know to warn of an end."""
+    return {
+        "client_idle": times.client_idle_timeout,
+        "server_idle": times.server_idle_timeout,
+        "session": times.max_session_time,
+        "warning": times.end_warning,
+    }
 
 
 def _say_where_novnc_is(root: Path | None) -> None:

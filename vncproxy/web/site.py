@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -26,17 +27,23 @@ _PAGE_NAMES = ("vnc_auto.html", "vnc_lite.html", "vnc.html")
 _WEBSOCKET_PATHS = (b"/", b"/websockify")
 
 
-def page_tree(novnc: Path | None, frame_ancestors: Sequence[str]) -> Resource:
+def page_tree(
+    novnc: Path | None,
+    frame_ancestors: Sequence[str],
+    time_limits: Mapping[str, float] = MappingProxyType({}),
+) -> Resource:
     """Return the resources of the plain requests: noVNC's files, and our page on top.
 
     Args:
         novnc: noVNC's directory; without one our page can only say that it is missing.
         frame_ancestors: who may frame the pages.
+        time_limits: what the page warns of, in seconds.
     """
     root: Resource = Files(novnc, frame_ancestors) if novnc else Resource()
     page = Files(_PAGE / "console.html", frame_ancestors)
     root.putChild(b"", page)
     root.putChild(b"console", page)
+    root.putChild(b"console-limits", _Json(time_limits))
     root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
     for name in _PAGE_NAMES:
         if novnc is None or not (novnc / name).is_file():
@@ -122,6 +129,20 @@ def _asks_for_verdict(request: Request) -> bool:
         return False
     accepts_json = "application/json" in (request.getHeader("accept") or "")
     return accepts_json or request.path in _WEBSOCKET_PATHS
+
+
+class _Json(Resource):
+    """Answers with an object that never changes."""
+
+    isLeaf = True
+
+    def __init__(self, body: Mapping[str, object]) -> None:
+        super().__init__()
+        self._body = body
+
+    @override
+    def render(self, request: Request) -> bytes:
+        return json_answer(request, 200, self._body)
 
 
 class _MethodNotAllowed(Resource):
