@@ -26,7 +26,7 @@ _LAYERS = [
     ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target_rules", "target_address", "target"],
-    ["session", "session_log", "observers", "registry", "session_times"],
+    ["session", "session_log", "observers", "registry", "session_times", "audit"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.channel"],
     ["web.resume", "web.admission", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
