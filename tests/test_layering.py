@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
-    ["model", "errors", "interfaces"],
+    ["model", "errors", "interfaces", "measures"],
     ["config.topic"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
     ["config.topics.default", "config.topics.embedded", "config.topics.listening"],
@@ -23,15 +23,16 @@ _LAYERS = [
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
     ["tokens.sql", "tokens.engine", "tokens.issue"],
-    ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
+    ["splice.producer", "splice.frames", "splice.wire", "splice.portable"],
     ["splice.direct", "splice.engine", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target_rules", "target_address", "target"],
     ["session", "session_log", "observers", "registry", "session_times", "audit"],
+    ["timed", "metrics.node", "metrics.exposition"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.gate", "web.channel"],
     ["web.resume", "web.admission", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
-    ["logs", "listener"],
+    ["logs", "listener", "watching"],
     ["workers.back_off", "workers.commands", "workers.assignment", "workers.sockets"],
     ["workers.place", "workers.parent", "workers.launch", "workers.reporter"],
     ["service", "workers.child", "check"],

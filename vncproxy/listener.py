@@ -14,8 +14,12 @@ from typing_extensions import override
 from vncproxy.config.read import ConfigError
 
 
-def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:  # noqa: ANN401
-    """Return the endpoint that the string describes.
+def endpoint_from(
+    reactor: Any,  # noqa: ANN401
+    description: str,
+    option: str = "[vncproxy] listen",
+) -> IStreamServerEndpoint:
+    """Return the endpoint that the string of this option describes.
 
     Raises:
         ConfigError: it describes none.
@@ -24,7 +28,7 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:  # n
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except Exception as error:  # endpoint parsers raise whatever their reader raised
         raise ConfigError(
-            f"[vncproxy] listen: {description!r} can't be used: {error or type(error).__name__}"
+            f"{option}: {description!r} can't be used: {error or type(error).__name__}"
         ) from error
     return endpoint
 
@@ -36,14 +40,20 @@ class Listener(StreamServerEndpointService):
         description: of the endpoint, as configured.
         endpoint: to listen on.
         factory: serves its connections.
+        option: that chooses the address.
     """
 
     _log = Logger()
 
     def __init__(
-        self, description: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+        self,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        option: str = "[vnc] novncproxy_port or [vncproxy] listen",
     ) -> None:
         super().__init__(endpoint, factory)
+        self._option = option
         self._description = description
         self._raiseSynchronously = True
 
@@ -54,7 +64,8 @@ class Listener(StreamServerEndpointService):
         except CannotListenError as error:
             self._log.critical(
                 "can't listen on {description}: {reason}; stop the other program, or choose "
-                "another address with [vnc] novncproxy_port or [vncproxy] listen",
+                "another address with {option}",
+                option=self._option,
                 description=self._description,
                 reason=getattr(error.socketError, "strerror", None) or error.socketError,
             )

@@ -23,12 +23,7 @@ from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.config.topics.times import Times
 from vncproxy.interfaces import Leg, Limits
-from vncproxy.limits.build import (
-    most_sessions_of,
-    node_limits,
-    use_all_descriptors,
-    waiting_connections,
-)
+from vncproxy.limits.build import most_sessions_of, node_limits, use_all_descriptors
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
@@ -42,10 +37,12 @@ from vncproxy.target import Dialer
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
+from vncproxy.timed import TimedStore
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.sql import SqlTokenStore, SqlTokenUses, threads_for
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses
+from vncproxy.watching import Watching, metrics_listener, rendered, watching
 from vncproxy.web.admission import Admission
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
@@ -82,8 +79,11 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
         _add_workers(gateway, settings, reactor, log_path)
     else:
         registry = Registry(reactor, settings.sessions.stop_timeout)
+        watched = watching(settings, registry, reactor)
+        if watched.metrics is not None:
+            gateway.addService(metrics_listener(settings, reactor, rendered(watched)))
         endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
-        _add_consoles(gateway, settings, reactor, database, registry, endpoints)
+        _add_consoles(gateway, settings, reactor, database, registry, endpoints, watched)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
@@ -94,6 +94,7 @@ def build_worker(
     reactor: Any,  # noqa: ANN401
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
+    watched: Watching,
 ) -> Service:
     """Return what of a gateway runs in each of its workers: all that a session needs.
 
@@ -102,6 +103,7 @@ def build_worker(
         reactor: runs it.
         registry: will know the sessions.
         endpoints: of the listeners, in the settings' order.
+        watched: who watches the sessions.
 
     Raises:
         ConfigError: an option can't be followed.
@@ -109,7 +111,7 @@ def build_worker(
     database = _Database(settings, reactor)
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database, create_tables=False))
-    _add_consoles(worker, settings, reactor, database, registry, endpoints)
+    _add_consoles(worker, settings, reactor, database, registry, endpoints, watched)
     return worker
 
 
@@ -135,13 +137,17 @@ def _add_consoles(
     database: _Database,
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
+    watched: Watching,
 ) -> None:
     """Add what serves browsers in this process."""
+    database.store.measures = watched.measures
     most_sessions = most_sessions_of(settings, use_all_descriptors())
     limits = node_limits(settings, most_sessions, reactor.seconds)
-    admission = _admission(settings, database, limits)
-    site = _console_site(settings, reactor, admission, registry)
+    admission = _admission(settings, reactor, database, limits, watched)
+    site = _console_site(settings, reactor, admission, registry, watched)
     _say_where_novnc_is(settings.web_root)
+    if watched.metrics is not None:
+        gateway.addService(watched.metrics)
     gateway.addService(registry)
     times = settings.times
     time_limits = TimeLimits(
@@ -163,11 +169,25 @@ def _add_workers(
     held = [(listen, HeldOpen(endpoint_from(reactor, listen))) for listen in settings.listeners]
     launcher = WorkerLauncher(reactor, settings, log_path, held)
     count = settings.processes.workers
-    gateway.addService(Workers(reactor, count, launcher, partial(_exit_with_fault, reactor)))
+    workers = Workers(reactor, count, launcher, partial(_exit_with_fault, reactor))
+    if settings.watching.metrics_listen:
+        gateway.addService(metrics_listener(settings, reactor, partial(_of_all, workers)))
+    gateway.addService(workers)
     nobody = Factory()
     nobody.noisy = False
     for description, endpoint in held:
         gateway.addService(Listener(description, endpoint, nobody))
+
+
+def _of_all(workers: Workers) -> Deferred[bytes]:
+    """Return the metrics of all workers as one text."""
+    from vncproxy.metrics.exposition import merged
+
+    async def ask() -> bytes:
+        answers = await workers.metrics()
+        return merged({str(number): text for number, text in answers.items()})
+
+    return Deferred.fromCoroutine(ask())
 
 
 def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
@@ -176,8 +196,19 @@ def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
     reactor.stop()
 
 
-def _admission(settings: Settings, database: _Database, limits: Limits) -> Admission:
-    gate = Gate(database.store, OriginRules(settings.console.allowed_origins), _CONSOLE_TYPES)
+def _admission(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    database: _Database,
+    limits: Limits,
+    watched: Watching,
+) -> Admission:
+    gate = Gate(
+        TimedStore(database.store, watched.measures, reactor),
+        OriginRules(settings.console.allowed_origins),
+        _CONSOLE_TYPES,
+        watched.checks,
+    )
     framed = any(source != "'self'" for source in settings.listening.frame_ancestors)
     return Admission(gate, limits, database.uses, time.time, framed)
 
@@ -187,6 +218,7 @@ def _console_site(
     reactor: Any,  # noqa: ANN401
     admission: Admission,
     registry: Registry,
+    watched: Watching,
 ) -> Site:
     policy = SessionPolicy(
         clock=reactor,
@@ -199,7 +231,8 @@ def _console_site(
         ),
         auth_schemes=settings.vnc.auth_schemes,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
-        observer=Observers([admission, SessionLog()]),
+        observer=Observers([admission, SessionLog(), *watched.observers]),
+        measures=watched.measures,
         splice=_splice(settings.sessions.splice, reactor),
     )
     websockets = BrowserFactory(
@@ -216,7 +249,7 @@ def _console_site(
         frame_ancestors=settings.listening.frame_ancestors,
         timeout_s=settings.listening.request_timeout,
         clock=reactor,
-        waiting=waiting_connections(settings),
+        waiting=watched.waiting,
         max_request_size=settings.limits.max_request_size,
     )
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout
 from vncproxy.interfaces import Leg, SessionObserver
+from vncproxy.measures import NO_MEASURES, Measures, Phase
 from vncproxy.model import Ending, SessionFacts
 from vncproxy.rfb.handshake import ServerHandshake
 from vncproxy.rfb.negotiator import Negotiator
@@ -36,6 +37,7 @@ class SessionPolicy:
         negotiation_timeout_s: seconds from the WebSocket's opening to the handshakes' end.
         observer: is told of every session's edges.
         splice: makes a session's splice of its two legs.
+        measures: is told how long the steps of an opening took.
     """
 
     clock: IReactorTime
@@ -44,6 +46,7 @@ class SessionPolicy:
     negotiation_timeout_s: float
     observer: SessionObserver
     splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
+    measures: Measures = NO_MEASURES
 
 
 class Session:
@@ -68,6 +71,11 @@ class Session:
         self._negotiator: Negotiator | None = None
         self._interruptible: Deferred[None] | None = None
         self._splice: Splice | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many of its bytes wait here for one of the peers."""
+        return self._splice.buffered_bytes if self._splice else 0
 
     @property
     def refused(self) -> bool:
@@ -142,11 +150,14 @@ class Session:
         )
         self._splice = self._policy.splice(browser, server, self.facts)
         self._splice.start(*negotiator.rest())
+        self._took("all", self.facts.started)
         await Deferred()  # until end() cancels it
 
     async def _negotiate(self, negotiator: Negotiator) -> Leg:
         assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
+        begun = self._policy.clock.seconds()
         reached = await self._policy.dialer.dial(self.facts.grant)
+        connected = self._took("connect", begun)
         self._log.debug(
             "{request_id} reached {target}",
             request_id=self.facts.request_id,
@@ -158,7 +169,14 @@ class Session:
         if reached.early:
             reached.leg.received(reached.early)
         await agreed
+        self._took("handshake", connected)
         return reached.leg
+
+    def _took(self, phase: Phase, begun: float) -> float:
+        """Tell how long a phase took that ends now; return the time."""
+        now = self._policy.clock.seconds()
+        self._policy.measures.took(phase, now - begun)
+        return now
 
     async def _say_why(self, browser: Leg, negotiator: Negotiator) -> None:
         """Tell a browser that still waits for its console why there will be none."""

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from vncproxy.errors import StoreUnavailable
+from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.model import Grant, Token
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses, Use
@@ -39,11 +40,15 @@ class SqlTokenStore:
         reactor: runs the callbacks and the time-outs.
         threads: started and stopped by the caller.
         timeout_s: seconds, > 0; a look-up that takes longer fails with ``StoreUnavailable``.
+
+    Attributes:
+        measures: is told how long the calls take.
     """
 
     def __init__(
         self, table: TokenTable, reactor: IReactor, threads: ThreadPool, timeout_s: float
     ) -> None:
+        self.measures: Measures = NO_MEASURES
         self._table = table
         self._reactor = reactor
         self._threads = threads
@@ -74,12 +79,20 @@ class SqlTokenStore:
             nonlocal wanted
             wanted = False
             self._waiting -= 1
+            self._measure(result, self._reactor.seconds() - begun)
             return result
 
         self._waiting += 1
+        begun = self._reactor.seconds()
         answer = deferToThreadPool(self._reactor, self._threads, call_if_wanted)
         answer.addTimeout(self._timeout_s, self._reactor, _too_late)
         return answer.addBoth(settle)
+
+    def _measure(self, result: object, seconds: float) -> None:
+        failure = result if isinstance(result, Failure) else None
+        if failure is None or not failure.check(CancelledError):
+            failed = failure is not None and failure.check(StoreUnavailable) is not None
+            self.measures.called("database", seconds, failed)
 
 
 class SqlTokenUses:

@@ -15,6 +15,7 @@ from vncproxy.config.read import ConfigError
 from vncproxy.logs import log_observer
 from vncproxy.registry import Registry
 from vncproxy.service import StopInTurn, build_worker
+from vncproxy.watching import watching
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import State
 from vncproxy.workers.place import UNFIT
@@ -52,12 +53,13 @@ def _begin_log(assignment: Assignment) -> None:
 def _start(assignment: Assignment, reactor: Any) -> None:  # noqa: ANN401  all of its interfaces
     settings = assignment.settings
     registry = Registry(reactor, settings.sessions.stop_timeout)
+    watched = watching(settings, registry, reactor)
     reporter = Reporter(
         reactor,
         socket.socket(fileno=CHANNEL),
         registry,
         stop=lambda: signal.raise_signal(signal.SIGTERM),
-        metrics=lambda: b"",  # none are kept yet
+        metrics=watched.exposition,
     )
     endpoints = [
         inherited_endpoint(reactor, description, descriptor, reporter.ahead)
@@ -65,7 +67,7 @@ def _start(assignment: Assignment, reactor: Any) -> None:  # noqa: ANN401  all o
     ]
     worker = StopInTurn()
     worker.addService(reporter)
-    worker.addService(build_worker(settings, reactor, registry, endpoints))
+    worker.addService(build_worker(settings, reactor, registry, endpoints, watched))
     worker.privilegedStartService()
     worker.startService()
     reactor.callWhenRunning(reporter.enter, State.READY)
