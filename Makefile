@@ -9,7 +9,8 @@ NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
 TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
-	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1
+	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1 \
+	/usr/lib/*/faketime/libfaketime.so.1:libfaketime
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check fuzz lint format types conf cover dist clean system-packages

@@ -32,7 +32,7 @@ _LAYERS = [
     ["web.resume", "web.admission", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.site"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
-    ["logs", "listener", "watching"],
+    ["logs", "listener", "watching", "steady"],
     ["workers.back_off", "workers.commands", "workers.assignment", "workers.sockets"],
     ["workers.place", "workers.parent", "workers.launch", "workers.reporter"],
     ["service", "workers.child", "check"],

@@ -32,6 +32,7 @@ class FakeTarget:
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
+            request_queue_size = 128
             block_on_close = False
             allow_reuse_address = True
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 from unittest import SkipTest
 
+from tests.audit_lines import checked_lines
 from vncproxy import cli
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
@@ -155,6 +156,10 @@ class Gateway:
         database: ``[database] connection``, if not the embedded one.
         cert: PEM file of a certificate and its key; None for no TLS.
         flags: more of twistd's command line.
+        environment: added to its environment.
+
+    Attributes:
+        secrets: what must not be in its audit log, which is checked when it stops.
     """
 
     def __init__(
@@ -164,11 +169,19 @@ class Gateway:
         novnc: str | None = None,
         database: str | None = None,
         cert: Path | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.secrets: list[str] = []
+        self._environment = environment
         self.port = free_port()
         self.config_file = self.directory / "vncproxy.conf"
-        lines = {"state_path": self.directory / "state", **(options or {})}
+        lines = {
+            "state_path": self.directory / "state",
+            "audit_log": self.directory / "audit.log",
+            **(options or {}),
+        }
+        self._audit_log = Path(str(lines["audit_log"]))
         self.config_file.write_text(
             f"[DEFAULT]\nweb = {novnc or novnc_directory()}\ncert = {cert or 'none'}\n"
             f"[vnc]\nnovncproxy_port = {self.port}\n"
@@ -185,7 +198,7 @@ class Gateway:
 
     def start(self) -> None:
         """Start its program; it was stopped by ``program.stop()`` if it ran before."""
-        self.program = Program(self._command)
+        self.program = Program(self._command, self._environment)
         self.program.wait_for(r"listening on ")
 
     def _not_embedded(self, database: str) -> str:
@@ -229,7 +242,14 @@ class Gateway:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):  # in this process: it starts faster
             assert cli.main(["--config-file", str(self.config_file), *create]) == 0
-        return printed.getvalue().strip()
+        url = printed.getvalue().strip()
+        self.secrets.append(url[-36:])
+        return url
+
+    def audit(self) -> list[dict[str, object]]:
+        """Return the lines of its audit log, which are checked by that."""
+        text = self._audit_log.read_text() if self._audit_log.is_file() else ""
+        return checked_lines(text, self.secrets)
 
     def sockets(self) -> int:
         """Return how many sockets the gateway has open."""
@@ -242,6 +262,7 @@ class Gateway:
     def stop(self) -> int:
         """Stop it; return its exit status."""
         status = self.program.stop()
+        self.audit()
         shutil.rmtree(self.directory, ignore_errors=True)
         return status
 

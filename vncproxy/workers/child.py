@@ -15,6 +15,7 @@ from vncproxy.config.read import ConfigError
 from vncproxy.logs import log_observer
 from vncproxy.registry import Registry
 from vncproxy.service import StopInTurn, build_worker
+from vncproxy.steady import keep_steady
 from vncproxy.watching import watching
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import State
@@ -33,6 +34,7 @@ def main() -> int:
     importlib.import_module(assignment.reactor).install()
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     try:
         _begin_log(assignment)
         _start(assignment, reactor)
