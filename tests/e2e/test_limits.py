@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import http.client
 import re
 import socket
 import sqlite3
-import threading
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.e2e import fake_targets
+from tests.e2e.at_once import IN_WORDS, OPEN, AtOnce
 from tests.e2e.browser import ScriptedBrowser, websocket_url
 from tests.e2e.certificates import write_certificate
 from tests.e2e.chromium import open_page, wait_for_state
@@ -26,61 +23,7 @@ from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import Gateway, XvncServer, becomes_true, require
 
 _AT_ONCE = 500
-_PATIENCE_S = 60
-_OPEN = "open"
 _MACHINE = "11111111-2222-4333-8444-555555555555"
-_Client = tuple[str, str]  # its address, and the URL that it opens
-
-
-async def _outcome(client: _Client, until: asyncio.Event) -> str:
-    """Open a console and keep it until the event; return "open", or how it was refused."""
-    address, url = client
-    opening = connect(
-        url, proxy=None, compression=None, open_timeout=_PATIENCE_S, local_addr=(address, 0)
-    )
-    try:
-        async with opening as socket:
-            async with asyncio.timeout(_PATIENCE_S):
-                await socket.recv()
-                await socket.send(b"RFB 003.008\n")
-                if (await socket.recv()) != b"\x01\x01":
-                    return "words"
-            await until.wait()
-            return _OPEN
-    except InvalidStatus as refused:
-        return str(refused.response.status_code)
-    except ConnectionClosed:
-        return "words"
-
-
-class AtOnce:
-    """Many clients that open consoles at the same moment, in a thread of their own.
-
-    Args:
-        clients: who they are.
-    """
-
-    def __init__(self, clients: list[_Client]) -> None:
-        self._clients = clients
-        self.outcomes: Counter[str] = Counter()
-        self._loop = asyncio.new_event_loop()
-        self._until = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._run()])
-        self._thread.start()
-
-    async def _run(self) -> None:
-        await asyncio.gather(*(self._one(client) for client in self._clients))
-
-    async def _one(self, client: _Client) -> None:
-        self.outcomes[await _outcome(client, self._until)] += 1
-
-    def settle(self, gateway: Gateway, still_open: int) -> None:
-        """Wait until all but so many have an outcome; then let those go that are open."""
-        rest = len(self._clients) - still_open
-        arrived = becomes_true(lambda: sum(self.outcomes.values()) >= rest)
-        self._loop.call_soon_threadsafe(self._until.set)
-        self._thread.join(_PATIENCE_S)
-        assert arrived, (self.outcomes, gateway.log[-3000:])
 
 
 class LimitsTestCase(SynchronousTestCase):
@@ -100,8 +43,8 @@ class LimitsTestCase(SynchronousTestCase):
         """Open a console 500 times at once; check that as many open as the limit says."""
         clients = AtOnce([("127.0.0.1", self.socket_url(gateway))] * _AT_ONCE)
         clients.settle(gateway, still_open=limit)
-        others = "words" if refusal.endswith("-full") else "429"
-        self.assertEqual(clients.outcomes, {_OPEN: limit, others: _AT_ONCE - limit})
+        others = IN_WORDS if refusal.endswith("-full") else "429"
+        self.assertEqual(clients.outcomes, {OPEN: limit, others: _AT_ONCE - limit})
         self.assertTrue(becomes_true(lambda: gateway.sockets() == 1))
         lines = gateway.audit()
         self.assertEqual(sum(line["event"] == "started" for line in lines), limit)
@@ -131,7 +74,7 @@ class FiveHundredTests(LimitsTestCase):
         ]
         clients = AtOnce([*of_a_token, *of_a_machine * 7, *of_a_client * 7])
         clients.settle(gateway, still_open=45)
-        self.assertEqual(clients.outcomes, {_OPEN: 45, "words": 455})
+        self.assertEqual(clients.outcomes, {OPEN: 45, IN_WORDS: 455})
         lines = gateway.audit()
         begun = Counter(line["client"] for line in lines if line["event"] == "started")
         self.assertEqual(begun, {"127.0.0.2": 10, "127.0.0.3": 15, "127.0.0.4": 20})
@@ -153,7 +96,7 @@ class FiveHundredTests(LimitsTestCase):
         looked_up = reasons["token-invalid"]
         self.assertIn(looked_up, range(40, 44))  # after 1, 2 and 4 s on a slow machine
         self.assertEqual(reasons["failed-tokens"], _AT_ONCE - looked_up)
-        self.assertEqual(clients.outcomes, {"words": looked_up, "429": _AT_ONCE - looked_up})
+        self.assertEqual(clients.outcomes, {IN_WORDS: looked_up, "429": _AT_ONCE - looked_up})
 
 
 @cache
@@ -200,7 +143,7 @@ class SingleUseTests(LimitsTestCase):
         urls = [websocket_url(url) for url in (self.url, self.elsewhere)]
         clients = AtOnce([("127.0.0.1", url) for url in urls] * 25)
         clients.settle(self.first, still_open=1)
-        self.assertEqual(clients.outcomes, {_OPEN: 1, "words": 49})
+        self.assertEqual(clients.outcomes, {OPEN: 1, IN_WORDS: 49})
         done = lambda: len(self.first.audit() + self.second.audit()) == before + 51  # noqa: E731
         self.assertTrue(becomes_true(done))
 
