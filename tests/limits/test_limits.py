@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from vncproxy.config.read import read_settings
 from vncproxy.errors import (
     ClientFull,
     ClientTooFast,
@@ -16,6 +19,7 @@ from vncproxy.errors import (
     TooManyFailedTokens,
 )
 from vncproxy.limits.address import client_of
+from vncproxy.limits.build import most_sessions_of
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.rate import MOST_CLIENTS, Rate
 from vncproxy.limits.seats import MostSessions, Seats
@@ -269,3 +273,18 @@ class WaitingConnectionsTests(SynchronousTestCase):
         for connection in self.connections:
             self.assertTrue(self.waiting.enter(connection))
         self.assertEqual(self.gone(), [])
+
+
+class MostSessionsTests(SynchronousTestCase):
+    def test_descriptors(self) -> None:
+        """Unset, the sessions of a node are as many as its open files allow, at least some."""
+        settings = read_settings([], "vncproxy")
+        for descriptors, most in ((1024, 206), (4096, 998), (524288, 261094)):
+            self.assertEqual(most_sessions_of(settings, descriptors), most)
+
+    def test_a_number(self) -> None:
+        """A number in the configuration is the number."""
+        settings = read_settings([], "vncproxy")
+        for most in (0, 5):
+            chosen = replace(settings, limits=replace(settings.limits, max_sessions=most))
+            self.assertEqual(most_sessions_of(chosen, 1024), most)

@@ -14,6 +14,7 @@ from vncproxy.limits.waiting import WaitingConnections
 
 _OTHER_DESCRIPTORS = 100  # log, database, listeners, epoll
 _OF_A_SESSION = 2
+_MOST_DESCRIPTORS = 1 << 20  # where there is no limit
 
 
 def node_limits(settings: Settings, most_sessions: int, now: Callable[[], float]) -> NodeLimits:
@@ -47,13 +48,19 @@ def most_sessions_of(settings: Settings, descriptors: int) -> int:
     """Return how many sessions a process with so many descriptors may have; 0 for any number."""
     if settings.limits.max_sessions is not None:
         return settings.limits.max_sessions
-    unauthenticated = 2 * settings.limits.max_unauthenticated
-    return max(1, (descriptors - _OTHER_DESCRIPTORS - unauthenticated) // _OF_A_SESSION)
+    # Those that wait, and those that are told why they are refused; but never most of them all.
+    others = min(2 * settings.limits.max_unauthenticated, descriptors // 2) + _OTHER_DESCRIPTORS
+    return max(1, (descriptors - others) // _OF_A_SESSION)
 
 
 def use_all_descriptors() -> int:
     """Raise this process' limit of open files as far as it may, and return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    most = most_descriptors()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def most_descriptors() -> int:
+    """Return as how many open files this process could set its limit."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
