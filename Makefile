@@ -13,7 +13,7 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	/usr/lib/*/faketime/libfaketime.so.1:libfaketime
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz lint format types conf cover dist clean system-packages
+.PHONY: help run test check fuzz crowd lint format types conf cover dist clean system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ cover: $(VENV)/dev.stamp .cache/novnc.stamp ## run the tests, and show the lines
 
 fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB handshakes
 	$(BIN)/python -m tests.rfb.fuzz
+
+crowd: $(VENV)/dev.stamp .cache/novnc.stamp ## measure what 5,000 silent and slow connections do to others
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" $(BIN)/python -m tests.e2e.crowd
 
 dist: $(VENV)/dev.stamp ## build the wheel and the source archive
 	$(BIN)/python -m build
