@@ -209,7 +209,8 @@ def _admission(
         _CONSOLE_TYPES,
         watched.checks,
     )
-    framed = any(source != "'self'" for source in settings.listening.frame_ancestors)
+    ours = {"'self'", "'none'"}
+    framed = any(source not in ours for source in settings.listening.frame_ancestors)
     return Admission(gate, limits, database.uses, time.time, framed)
 
 

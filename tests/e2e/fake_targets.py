@@ -78,6 +78,14 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
+def flood(connection: socket.socket) -> None:
+    """Be a console that sends 50 MB, as fast as they are taken."""
+    rfb_handshake(connection)
+    with contextlib.suppress(OSError):
+        connection.sendall(bytes(50_000_000))
+        silent(connection)
+
+
 def rfb_33(connection: socket.socket) -> None:
     """Be a console of RFB 3.3, which dictates its security type."""
     connection.sendall(b"RFB 003.003\n")

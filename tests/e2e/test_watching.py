@@ -45,8 +45,7 @@ class WatchingTests(SynchronousTestCase):
 
     def test_a_scrape(self) -> None:
         """What has happened is in the metrics, on their own listener only."""
-        path = Path(tempfile.mkdtemp(prefix="vncproxy-test-"), "metrics.sock")
-        self.addCleanup(shutil.rmtree, path.parent)
+        path = self.socket_path()
         gateway = self.gateway(metrics_listen=f"unix:{path}")
 
         def scrape() -> dict[str, float]:
@@ -77,6 +76,30 @@ class WatchingTests(SynchronousTestCase):
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{gateway.url}/metrics")
         self.assertEqual(caught.exception.code, 404)
+
+    def test_bytes_that_wait(self) -> None:
+        """What a browser does not take is seen to wait; it is much less than what there is."""
+        path = self.socket_path()
+        gateway = self.gateway(metrics_listen=f"unix:{path}")
+        flood = FakeTarget(fake_targets.flood)
+        self.addCleanup(flood.stop)
+
+        def waiting() -> float:
+            return samples(get(path, "/metrics").partition(b"\r\n\r\n")[2])[
+                "vncproxy_buffered_bytes"
+            ]
+
+        with ScriptedBrowser(gateway.console_url(flood.port)) as browser:
+            browser.open_console()
+            self.assertTrue(becomes_true(lambda: 0 < waiting() < 2_000_000))
+            browser.socket.socket.shutdown(socket.SHUT_RDWR)
+        self.assertTrue(becomes_true(lambda: waiting() == 0))
+
+    def socket_path(self) -> Path:
+        """Return a short path for a UNIX socket."""
+        path = Path(tempfile.mkdtemp(prefix="vncproxy-test-"), "metrics.sock")
+        self.addCleanup(shutil.rmtree, path.parent)
+        return path
 
     def test_a_full_disk(self) -> None:
         """A full disk under the audit log is loud; consoles open, and lines come back with room."""

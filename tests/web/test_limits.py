@@ -181,8 +181,10 @@ class ChannelTests(LimitsTestCase):
         self.web.clock.advance(1)
         self.assertEqual(self.status(connection), 408)
         self.assertTrue(connection.disconnecting)
+        connection.send(f"ET {_URL} HTTP/1.1\r\nHost: g\r\n\r\n".encode())  # too late
         self.web.clock.advance(1)
         self.assertTrue(connection.disconnected)
+        self.assertEqual(connection.value().count(b"HTTP/1.1"), 1)
 
     def test_an_endless_header(self) -> None:
         """A header of any length is cut off at 16 KiB."""

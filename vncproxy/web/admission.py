@@ -91,11 +91,11 @@ class Admission:
             grant.token_hash,
             channel=grant.console_type in _WITH_CHANNELS,
         )
-        await self._limits.take_seat(name, seat)
         self._held[name] = _Held(grant)
         try:
+            await self._limits.take_seat(name, seat)
             return await self._use(request, facts, grant)
-        except BaseException:  # a client that left while the database answered, too
+        except BaseException:  # a client that left while somebody answered, too
             self.ended(facts)
             raise
 

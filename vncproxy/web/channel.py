@@ -39,6 +39,7 @@ class ConsoleChannel(HTTPChannel):
         self.totalHeadersSize = self.MAX_LENGTH = max_request_size
         self._deadline: IDelayedCall | None = None
         self._body_bytes = 0
+        self._over = False
 
     @override
     def connectionMade(self) -> None:
@@ -57,6 +58,11 @@ class ConsoleChannel(HTTPChannel):
         self.setTimeout(None)
         self._stop_deadline()
         self.waiting.leave(self)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if not self._over:
+            super().dataReceived(data)
 
     @override
     def rawDataReceived(self, data: bytes) -> None:
@@ -102,6 +108,7 @@ class ConsoleChannel(HTTPChannel):
     def _end_with(self, status: bytes) -> None:
         """Answer with a status alone, and close, whether the peer reads it or not."""
         self.let_go()
+        self._over = True
         transport = self.transport
         if transport is None:
             return
