@@ -19,7 +19,7 @@ _LAYERS = [
     ["config.topics.limits", "config.topics.times", "config.topics.watching"],
     ["config.endpoints", "config.options", "config.settings", "config.read"],
     ["limits.address", "limits.rate", "limits.failures", "limits.seats", "limits.waiting"],
-    ["limits.node", "limits.build"],
+    ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
     ["tokens.sql", "tokens.engine", "tokens.issue"],
