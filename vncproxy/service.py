@@ -23,7 +23,7 @@ from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.config.topics.times import Times
 from vncproxy.interfaces import Leg, Limits
-from vncproxy.limits.build import most_sessions_of, node_limits, use_all_descriptors
+from vncproxy.limits.build import node_limits
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import SessionFacts
 from vncproxy.observers import Observers
@@ -83,7 +83,8 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
         if watched.metrics is not None:
             gateway.addService(metrics_listener(settings, reactor, rendered(watched)))
         endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
-        _add_consoles(gateway, settings, reactor, database, registry, endpoints, watched)
+        limits = node_limits(settings, reactor.seconds)
+        _add_consoles(gateway, settings, reactor, database, registry, endpoints, watched, limits)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
@@ -95,6 +96,7 @@ def build_worker(
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
     watched: Watching,
+    limits: Limits,
 ) -> Service:
     """Return what of a gateway runs in each of its workers: all that a session needs.
 
@@ -104,6 +106,7 @@ def build_worker(
         registry: will know the sessions.
         endpoints: of the listeners, in the settings' order.
         watched: who watches the sessions.
+        limits: what clients may have at once.
 
     Raises:
         ConfigError: an option can't be followed.
@@ -111,7 +114,7 @@ def build_worker(
     database = _Database(settings, reactor)
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database, create_tables=False))
-    _add_consoles(worker, settings, reactor, database, registry, endpoints, watched)
+    _add_consoles(worker, settings, reactor, database, registry, endpoints, watched, limits)
     return worker
 
 
@@ -138,11 +141,10 @@ def _add_consoles(
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
     watched: Watching,
+    limits: Limits,
 ) -> None:
     """Add what serves browsers in this process."""
     database.store.measures = watched.measures
-    most_sessions = most_sessions_of(settings, use_all_descriptors())
-    limits = node_limits(settings, most_sessions, reactor.seconds)
     admission = _admission(settings, reactor, database, limits, watched)
     site = _console_site(settings, reactor, admission, registry, watched)
     _say_where_novnc_is(settings.web_root)
@@ -167,8 +169,9 @@ def _add_workers(
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
     held = [(listen, HeldOpen(endpoint_from(reactor, listen))) for listen in settings.listeners]
-    launcher = WorkerLauncher(reactor, settings, log_path, held)
     count = settings.processes.workers
+    limits = node_limits(settings, reactor.seconds, count)
+    launcher = WorkerLauncher(reactor, settings, log_path, held, limits)
     workers = Workers(reactor, count, launcher, partial(_exit_with_fault, reactor))
     if settings.watching.metrics_listen:
         gateway.addService(metrics_listener(settings, reactor, partial(_of_all, workers)))

@@ -92,8 +92,10 @@ def metrics_listener(
     Raises:
         ConfigError: ``[vncproxy] metrics_listen`` is no endpoint.
     """
-    from vncproxy.metrics.exposition import metrics_site
-
+    try:
+        from vncproxy.metrics.exposition import metrics_site
+    except ImportError as error:
+        raise ConfigError(_NEEDS_EXTRA) from error
     description = settings.watching.metrics_listen or ""
     option = "[vncproxy] metrics_listen"
     endpoint = endpoint_from(reactor, description, option)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import atexit
 import http.client
+import os
 import re
+import shutil
+import signal
 import socket
 import sqlite3
+import tempfile
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.exceptions import ConnectionClosed
 
 from tests.e2e import fake_targets
 from tests.e2e.at_once import IN_WORDS, OPEN, AtOnce
@@ -21,6 +26,8 @@ from tests.e2e.certificates import write_certificate
 from tests.e2e.chromium import open_page, wait_for_state
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import Gateway, XvncServer, becomes_true, require
+from tests.e2e.test_watching import get
+from tests.metrics.test_metrics import samples
 
 _AT_ONCE = 500
 _MACHINE = "11111111-2222-4333-8444-555555555555"
@@ -250,6 +257,64 @@ class CrowdTests(LimitsTestCase):
         with self.assertRaises(OSError):
             for _ in range(1000):
                 connection.send(bytes(65536))
+
+
+class WorkersTests(LimitsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.addCleanup(shutil.rmtree, directory)
+        self.metrics = directory / "metrics.sock"
+        self.processes = self.gateway(
+            workers=2, max_sessions_per_token=10, metrics_listen=f"unix:{self.metrics}"
+        )
+        self.pids = [
+            int(self.processes.program.wait_for(rf"worker {number}, process (\d+), is ready")[1])
+            for number in (1, 2)
+        ]
+        self.url = self.processes.console_url(self.target.port)
+
+    def test_a_limit_of_all_workers(self) -> None:
+        """A limit is the node's: of a hundred at once ten get in; one scrape tells of them all."""
+        clients = AtOnce([("127.0.0.1", websocket_url(self.url))] * 100)
+        clients.settle(self.processes, still_open=10)
+        self.assertEqual(clients.outcomes, {OPEN: 10, IN_WORDS: 90})
+        answer = get(self.metrics, "/metrics")
+        found = samples(answer.partition(b"\r\n\r\n")[2])
+        for name, total in [
+            ("vncproxy_sessions_started_total{worker=%d}", 10),
+            ("vncproxy_refusals_total{reason=token-full,worker=%d}", 90),
+        ]:
+            self.assertEqual(sum(found[name % worker] for worker in (1, 2)), total)
+
+    def open(self) -> ScriptedBrowser:
+        browser = ScriptedBrowser(self.url)
+        self.addCleanup(browser.socket.socket.close)
+        browser.open_console()
+        return browser
+
+    def assert_full(self) -> None:
+        with ScriptedBrowser(self.url) as browser:
+            self.assertIn("open too many times", browser.read_refusal())
+
+    def test_a_worker_that_dies(self) -> None:
+        """What a dead worker's sessions had is free again, and no more than that."""
+        browsers = [self.open() for _ in range(10)]
+        self.assert_full()
+        os.kill(self.pids[0], signal.SIGKILL)
+        self.processes.program.wait_for(r"worker 1, process \d+, was killed by SIGKILL")
+        lost = 0
+        for browser in browsers:
+            try:
+                browser.write(b"x")
+            except ConnectionClosed:
+                lost += 1
+                continue
+            lost += not browser.read(1)
+        self.assertGreater(lost, 0)
+        for _ in range(lost):
+            self.open()
+        self.assert_full()
 
 
 class TargetTests(LimitsTestCase):

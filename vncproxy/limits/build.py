@@ -17,17 +17,20 @@ _OF_A_SESSION = 2
 _MOST_DESCRIPTORS = 1 << 20  # where there is no limit
 
 
-def node_limits(settings: Settings, most_sessions: int, now: Callable[[], float]) -> NodeLimits:
+def node_limits(settings: Settings, now: Callable[[], float], processes: int = 1) -> NodeLimits:
     """Return the counters of a gateway, all at 0.
 
     Args:
         settings: say how much of what is allowed.
-        most_sessions: of the node; 0 for any number.
         now: seconds of a clock that never jumps.
+        processes: that carry the sessions, each with as many open files as this one.
     """
     limits = settings.limits
+    most_of_all = most_sessions_of(settings, use_all_descriptors())
+    if limits.max_sessions is None:
+        most_of_all *= processes
     most = MostSessions(
-        most_sessions,
+        most_of_all,
         limits.max_sessions_per_client,
         limits.max_sessions_per_instance,
         limits.max_sessions_per_token,

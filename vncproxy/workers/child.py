@@ -12,6 +12,8 @@ from typing import Any
 from twisted.logger import Logger, globalLogBeginner
 
 from vncproxy.config.read import ConfigError
+from vncproxy.limits.build import node_limits
+from vncproxy.limits.shared import SharedLimits, need_sharing
 from vncproxy.logs import log_observer
 from vncproxy.registry import Registry
 from vncproxy.service import StopInTurn, build_worker
@@ -63,13 +65,18 @@ def _start(assignment: Assignment, reactor: Any) -> None:  # noqa: ANN401  all o
         stop=lambda: signal.raise_signal(signal.SIGTERM),
         metrics=watched.exposition,
     )
+    limits = (
+        SharedLimits(reporter.call)
+        if need_sharing(settings)
+        else node_limits(settings, reactor.seconds)
+    )
     endpoints = [
         inherited_endpoint(reactor, description, descriptor, reporter.ahead)
         for descriptor, description in enumerate(assignment.listeners, FIRST_LISTENER)
     ]
     worker = StopInTurn()
     worker.addService(reporter)
-    worker.addService(build_worker(settings, reactor, registry, endpoints, watched))
+    worker.addService(build_worker(settings, reactor, registry, endpoints, watched, limits))
     worker.privilegedStartService()
     worker.startService()
     reactor.callWhenRunning(reporter.enter, State.READY)

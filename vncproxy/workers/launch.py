@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from vncproxy.config.settings import Settings
+from vncproxy.interfaces import Limits
+from vncproxy.limits.shared import LimitsKeeper
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import Link, Report, State
 from vncproxy.workers.place import Place
@@ -46,6 +48,7 @@ class WorkerLauncher:
         settings: for all of them, also for those that start much later.
         log_path: the file that twistd's own flag names, or None.
         listeners: description and socket of each; open by the time of a launch.
+        limits: counted here for all workers.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class WorkerLauncher:
         settings: Settings,
         log_path: str | None,
         listeners: Sequence[tuple[str, HeldOpen]],
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._reactor = reactor
         self._settings = settings
         self._log_path = log_path
@@ -69,7 +74,7 @@ class WorkerLauncher:
             type(self._reactor).__module__,
             tuple(description for description, _ in self._listeners),
         )
-        process = WorkerProcess(place)
+        process = WorkerProcess(place, LimitsKeeper(self._limits))
         with ExitStack() as after:  # closes this process's copies of what the worker inherits
             ours, theirs = (after.enter_context(end) for end in socket.socketpair())
             ours.setblocking(False)
@@ -96,6 +101,7 @@ class WorkerProcess(ProcessProtocol):
 
     Args:
         place: is told what becomes of it.
+        keeper: answers what it asks about limits.
 
     Attributes:
         link: the connection with it.
@@ -104,9 +110,10 @@ class WorkerProcess(ProcessProtocol):
 
     pid: int
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, keeper: LimitsKeeper) -> None:
         self._place = place
-        self.link: Link = ParentEnd(place.reported)
+        self._keeper = keeper
+        self.link: Link = ParentEnd(place.reported, keeper)
 
     transport: IProcessTransport
 
@@ -121,6 +128,7 @@ class WorkerProcess(ProcessProtocol):
     @override
     def processEnded(self, reason: Failure) -> None:
         self.link.close()
+        self._keeper.worker_gone()
         status, by_signal = reason.value.exitCode, reason.value.signal  # type: ignore[union-attr]
         if by_signal is not None:
             self._place.ended(None, f"was killed by {signal.Signals(by_signal).name}")
@@ -131,9 +139,14 @@ class WorkerProcess(ProcessProtocol):
 class ParentEnd(Link):
     """The parent's end of the connection with a worker."""
 
-    def __init__(self, reported: Callable[[State, int], int]) -> None:
+    def __init__(self, reported: Callable[[State, int], int], keeper: LimitsKeeper) -> None:
         super().__init__()
         self._reported = reported
+        self._keeper = keeper
+
+    @override
+    def locateResponder(self, name: bytes) -> Any:
+        return super().locateResponder(name) or self._keeper.locateResponder(name)
 
     @Report.responder
     def report(self, state: str, sessions: int) -> dict[str, int]:
