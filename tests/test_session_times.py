@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import MemoryLeg, RecordingObserver, grant_for
 from tests.test_session import FakeDialer
-from vncproxy.errors import ANSWERS
 from vncproxy.model import Ending, SessionFacts, Token
 from vncproxy.registry import Registry
 from vncproxy.session import Session, SessionPolicy
@@ -100,20 +99,3 @@ class LongestTests(TimesTestCase):
         """What was seen of a session goes with it."""
         self.run_for(70)
         self.assertEqual(self.times._seen, {})
-
-
-class AnswerTests(SynchronousTestCase):
-    def test_close_codes(self) -> None:
-        """Each end by the clock has a close code of its own, and words."""
-        ends = [Ending.CLIENT_IDLE, Ending.SERVER_IDLE, Ending.SESSION_TOO_LONG]
-        codes = {ANSWERS[ending].close_code for ending in ends}
-        self.assertEqual(codes, {4408, 4440, 4444})
-        elsewhere = {answer.close_code for end, answer in ANSWERS.items() if end not in ends}
-        self.assertFalse(codes & elsewhere)
-        self.assertEqual(len({ANSWERS[ending].words for ending in ends}), 3)
-
-    def test_words_fit_into_a_close_frame(self) -> None:
-        """The words of every ending fit into a Close frame, with room to spare."""
-        self.assertEqual(set(ANSWERS), set(Ending))
-        for ending, answer in ANSWERS.items():
-            self.assertLessEqual(len(answer.words.encode()), 100, ending)
