@@ -5,11 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
 NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
+XTERM_VERSION := 6.0.0
+NPM_XTERM := .cache/xterm/node_modules/@xterm/xterm
 
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
 TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
-	/usr/share/novnc/vnc_lite.html:novnc /usr/lib/*/libatomic.so.1:libatomic1 \
+	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \
+	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
 	/usr/lib/*/faketime/libfaketime.so.1:libfaketime
 
 .DEFAULT_GOAL := help
@@ -23,8 +26,8 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 
-test: $(VENV)/dev.stamp .cache/novnc.stamp system-packages ## run every test
-	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp system-packages $(VENV)/libvirt.stamp ## run every test
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/python -m twisted.trial tests
 
 check: lint types test ## what CI runs
@@ -44,8 +47,8 @@ conf: $(VENV)/dev.stamp ## write conf/vncproxy.conf and docs/configuration.md an
 	$(BIN)/oslo-config-generator --namespace vncproxy --output-file conf/vncproxy.conf
 	$(BIN)/python -m tests.config.reference > docs/configuration.md
 
-cover: $(VENV)/dev.stamp .cache/novnc.stamp ## run the tests, and show the lines they miss
-	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp ## run the tests, and show the lines they miss
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/coverage run -m twisted.trial tests
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
 
@@ -80,6 +83,13 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml setup.py
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/run.stamp
 
+# libvirt-python is built against libvirt's headers, so it is not among the other tools.
+$(VENV)/libvirt.stamp: $(VENV)/dev.stamp | system-packages
+	@if pkg-config --exists libvirt; then \
+		echo "Building libvirt-python..." \
+		&& $(BIN)/pip install -q --disable-pip-version-check -e '.[libvirt]' && touch $@; \
+	else echo "No headers of libvirt, so its tests will be skipped"; fi
+
 # The stamp's text is the path of noVNC's directory: npm's, or the distribution's without npm.
 .cache/novnc.stamp:
 	@mkdir -p .cache
@@ -92,6 +102,15 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml setup.py
 		echo "Installing novnc..." && apt-get update -qq \
 		&& apt-get install -y -qq --no-install-recommends novnc >/dev/null && echo /usr/share/novnc > $@; \
 	else echo "make: noVNC is needed; install npm, or the package novnc" >&2; exit 1; fi
+
+# The stamp's text is the path of xterm.js's directory; empty without npm: its tests are skipped.
+.cache/xterm.stamp:
+	@mkdir -p .cache
+	@if command -v npm >/dev/null; then \
+		echo "Fetching xterm.js $(XTERM_VERSION)..." \
+		&& npm install --silent --no-save --no-package-lock --prefix .cache/xterm @xterm/xterm@$(XTERM_VERSION) >/dev/null \
+		&& echo "$(CURDIR)/$(NPM_XTERM)" > $@; \
+	else echo > $@; fi
 
 system-packages:
 	@missing=; for item in $(TEST_PROGRAMS); do \

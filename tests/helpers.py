@@ -45,6 +45,7 @@ class MemoryLeg:
     def __init__(self) -> None:
         self.written = b""
         self.closed_with: Ending | None = None
+        self.closed_saying = ""
         self.aborted = False
         self.paused = False
         self.source: Throttled | None = None
@@ -59,10 +60,10 @@ class MemoryLeg:
         taken, self.written = self.written, b""
         return taken
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: Ending, words: str) -> None:
         """Keep the ending; the test says when the peer has closed too."""
         assert self.closed_with is None, "closed twice"
-        self.closed_with = ending
+        self.closed_with, self.closed_saying = ending, words
 
     def abort(self) -> None:
         """Be gone at once, as a transport is in the reactor's next turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import cast
 
@@ -16,12 +17,19 @@ from tests.helpers import MemoryLeg, RecordingObserver, grant_for
 from vncproxy.errors import GatewayError, TargetRefused, TokenExpired
 from vncproxy.interfaces import Leg
 from vncproxy.model import Ending, Grant, SessionFacts, Token
+from vncproxy.opening import Opener
 from vncproxy.registry import Registry
 from vncproxy.rfb.messages import reason_message
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import Session, SessionPolicy
 from vncproxy.target import Dialer, Reached
 
 _VERSION = b"RFB 003.008\n"
+
+
+def opener_of_rfb(*auth_schemes: str) -> Opener:
+    """Return what opens VNC consoles whose servers may have this security."""
+    return partial(Negotiator, auth_schemes=auth_schemes)
 
 
 class FakeDialer:
@@ -46,7 +54,7 @@ class SessionTestCase(SynchronousTestCase):
         self.observer = RecordingObserver()
         self.dialer = FakeDialer()
         self.policy = SessionPolicy(
-            self.clock, cast(Dialer, self.dialer), ["none"], 15.0, self.observer
+            self.clock, cast(Dialer, self.dialer), opener_of_rfb("none"), 15.0, self.observer
         )
         self.browser, self.server = MemoryLeg(), MemoryLeg()
 
@@ -133,7 +141,7 @@ class OpeningTests(SessionTestCase):
 
     def test_a_fault_of_ours_while_tls_starts(self) -> None:
         """An unforeseen error there ends the session too."""
-        self.policy = replace(self.policy, auth_schemes=["x509none"])
+        self.policy = replace(self.policy, opener=opener_of_rfb("x509none"))
         self.start()
         self.connect()
         self.browser.received(_VERSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 from twisted.internet.task import Clock
@@ -11,6 +12,7 @@ from tests.helpers import MemoryLeg, RecordingObserver, grant_for
 from tests.test_session import FakeDialer
 from vncproxy.model import Ending, SessionFacts, Token
 from vncproxy.registry import Registry
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import Session, SessionPolicy
 from vncproxy.session_times import SessionTimes, TimeLimits
 from vncproxy.target import Dialer
@@ -28,7 +30,11 @@ class TimesTestCase(SynchronousTestCase):
         self.times.startService()
         self.addCleanup(self.times.stopService)
         policy = SessionPolicy(
-            self.clock, cast(Dialer, FakeDialer()), ["none"], 1e9, RecordingObserver()
+            self.clock,
+            cast(Dialer, FakeDialer()),
+            partial(Negotiator, auth_schemes=["none"]),
+            1e9,
+            RecordingObserver(),
         )
         grant = grant_for(Token("t"), console_type=self.console_type)
         self.facts = SessionFacts("req-1", "192.0.2.1", self.clock.seconds(), grant)

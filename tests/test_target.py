@@ -130,7 +130,7 @@ class TargetProtocolTests(SynchronousTestCase):
         self.transport.producer.pauseProducing()
         self.assertTrue(source.paused)
         self.leg.pause()
-        self.leg.close(Ending.CLIENT_CLOSED)
+        self.leg.close(Ending.CLIENT_CLOSED, "")
         self.assertIsNone(self.transport.producer)
         self.assertTrue(self.transport.said_the_end)
         self.assertEqual(self.transport.producerState, "producing")

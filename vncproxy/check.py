@@ -12,6 +12,8 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 
 from vncproxy.audit import AuditFile
+from vncproxy.compute.once import ask_once
+from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
@@ -50,7 +52,8 @@ def check(settings: Settings) -> list[Finding]:
         _tried("limits", lambda: _limits(settings)),
         _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
         _tried("metrics", lambda: _metrics(settings.watching.metrics_listen)),
-        _novnc(settings.web_root),
+        *(_library(library_for(settings, front.kind)) for front in settings.served),
+        *_servers(settings),
     ]
 
 
@@ -62,21 +65,23 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
     from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
 
-    for description in settings.listeners:
+    described = [(front, text) for front in settings.served for text in front.listeners]
+    for front, description in described:
+        subject = f"{front.kind.console_type} listener"
         if description.startswith("systemd:"):
-            yield Finding("listener", True, f"{description}, whose socket only systemd has")
+            yield Finding(subject, True, f"{description}, whose socket only systemd has")
             continue
         try:
             serverFromString(reactor, description)
         except Exception as error:  # endpoint parsers raise whatever their reader raised
-            yield Finding("listener", False, f"{description}: {error}; see [vncproxy] listen")
+            yield Finding(subject, False, f"{description}: {error}; see {front.option}")
         else:
-            yield Finding("listener", True, description)
+            yield Finding(subject, True, description)
 
 
 def _certificate(settings: Settings) -> Finding:
     cert, key = settings.default.cert, settings.default.key
-    if settings.listening.listen:
+    if not any(front.is_novas for front in settings.served):
         return Finding("certificate", True, "those that [vncproxy] listen names")
     if not settings.tls:
         return Finding("certificate", True, f"none: {cert} does not exist, so no TLS")
@@ -152,13 +157,25 @@ def _metrics(description: str | None) -> str:
     return description or "none"
 
 
-def _novnc(root: Path | None) -> Finding:
-    remedy = "install noVNC (npm install @novnc/novnc) and name it in [DEFAULT] web"
-    if root is None:
-        return Finding("noVNC", False, f"no directory; {remedy}")
-    if not (root / "core/rfb.js").is_file():
-        return Finding("noVNC", False, f"{root} has no core/rfb.js; {remedy}")
-    return Finding("noVNC", True, str(root))
+def _library(library: Library) -> Finding:
+    nothing_wanted = library.optional and library.root is None
+    ok = library.fault is None or nothing_wanted
+    return Finding(library.name, ok, library.fault or str(library.root))
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """Ask the compute driver for its servers, where there is one."""
+    try:
+        listing = ask_once(settings, lambda driver: driver.list_servers())
+    except ConfigError as error:
+        yield Finding("servers", False, str(error))
+        return
+    if listing is not None:
+        driver = settings.compute.compute_driver
+        yield Finding("servers", True, f"{len(listing.servers)}, says {driver}")
+        yield from (
+            Finding("servers", False, f"{fault.host}: {fault.reason}") for fault in listing.faults
+        )
 
 
 def _tried(subject: str, attempt: Callable[[], str]) -> Finding:

@@ -16,12 +16,12 @@ from vncproxy.check import Finding, check
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
-from vncproxy.model import Credentials, Grant
+from vncproxy.kinds import KINDS
+from vncproxy.model import NO_INSTANCE, Credentials, Grant
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
-_NO_INSTANCE = "00000000-0000-0000-0000-000000000000"
 _SHORTEST_ID = 6
 
 
@@ -61,7 +61,7 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--port", type=int, default=0, help="TCP port of the console")
     create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
-    create.add_argument("--instance", default=_NO_INSTANCE, metavar="UUID", help="for the log")
+    create.add_argument("--instance", default=NO_INSTANCE, metavar="UUID", help="the machine")
     create.add_argument(
         "--password-file", metavar="FILE", help="file of the console's password; - reads it"
     )
@@ -69,7 +69,7 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--single-use", action="store_true", help="open the console once; see docs/operations.md"
     )
-    create.add_argument("--type", default="novnc", choices=["novnc"], help="kind of console")
+    create.add_argument("--type", default="novnc", choices=list(KINDS), help="kind of console")
     _add(verbs, "list", _list_tokens, "list the tokens that have not expired")
     revoke = _add(verbs, "revoke", _revoke_token, "make a token worthless")
     revoke.add_argument("id", help="as `vncproxy token list` shows it")
@@ -100,7 +100,7 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     ttl_s = settings.consoleauth.token_ttl if options.ttl is None else options.ttl
     if ttl_s <= 0:
         raise ConfigError("--ttl: give a number of seconds above 0")
-    issuer = TokenIssuer(_table(settings), time.time, settings.vnc.novncproxy_base_url)
+    issuer = TokenIssuer(_table(settings), time.time, settings.base_urls)
     credentials = _credentials(options)
     issued = issuer.issue(
         options.type,
@@ -176,7 +176,7 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _line(finding: Finding) -> str:
-    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14}  {finding.text}"
+    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<20}  {finding.text}"
 
 
 def _shown(grant: Grant) -> dict[str, object]:

@@ -29,7 +29,8 @@ class Answer:
     Attributes:
         status: HTTP status where the answer is given in HTTP.
         close_code: WebSocket close code; 4000 + status for our own refusals (RFC 6455 §7.4.2).
-        words: what the user reads; at most 100 bytes, so that a Close frame can carry it.
+        words: what the user reads; at most 80 bytes, so that a Close frame can carry it, with the
+            request id.
         level: of the session's end line in the log.
     """
 
@@ -54,7 +55,7 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.ORIGIN_REFUSED: _refusal(403, "This console may not be opened from that web page."),
     Ending.CLIENT_TOO_FAST: _refusal(429, "Too many consoles were opened at once. Try again soon."),
     Ending.FAILED_TOKENS: _refusal(
-        429, "Too many links from here were not valid. Wait a few minutes, then open a new one."
+        429, "Too many bad links came from here. Wait a few minutes, then open a new one."
     ),
     Ending.GATEWAY_CROWDED: _refusal(503, _BUSY),
     Ending.TOKEN_INVALID: _refusal(401, _NEW_LINK),
@@ -94,6 +95,12 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.CLIENT_PROTOCOL: _refusal(400, "The client broke the WebSocket protocol."),
     Ending.CLIENT_CLOSED: Answer(200, CLOSE_NORMAL, ""),
     Ending.CLIENT_LOST: Answer(200, CLOSE_NORMAL, ""),
+    Ending.SESSION_EXPIRED: Answer(
+        401, 4401, "The time for this console is over. Open the console again."
+    ),
+    Ending.TOKEN_REVOKED: Answer(
+        401, 4401, "Access to this console has ended. If the machine has moved, open it again."
+    ),
     Ending.SERVER_CLOSED: Answer(200, CLOSE_NORMAL, "The machine closed the console."),
     Ending.SERVER_LOST: Answer(502, 4502, "The connection to the machine broke.", "warn"),
     Ending.CLIENT_IDLE: Answer(
@@ -308,6 +315,12 @@ class SecurityFailed(HandshakeError):
     """The VNC server refused us, or we its security: types, password, certificate."""
 
     ending = Ending.TARGET_SECURITY
+
+
+class SessionExpired(GatewayError):
+    """The token that opened the console has expired, and ``enforce_session_timeout`` is on."""
+
+    ending = Ending.SESSION_EXPIRED
 
 
 class NegotiationTimeout(HandshakeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -25,6 +25,16 @@ class TokenStore(Protocol):
 
         The Deferred fails with ``TokenInvalid``, ``TokenExpired`` or ``StoreUnavailable``;
         cancelling it makes the look-up cost nothing further.
+        """
+
+
+class TokenRegister(Protocol):
+    """Who knows which tokens are still valid."""
+
+    def standing(self, token_hashes: Sequence[str]) -> Deferred[frozenset[str]]:
+        """Return those of the tokens whose rows are still there, expired or not.
+
+        The Deferred fails with ``StoreUnavailable`` when that can't be said of each of them.
         """
 
 
@@ -87,8 +97,8 @@ class Leg(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; those that the peer does not take now are kept."""
 
-    def close(self, ending: Ending) -> None:
-        """Deliver what was written, say why in the leg's own protocol, and close."""
+    def close(self, ending: Ending, words: str) -> None:
+        """Deliver what was written, say why, if the leg's own protocol can, and close."""
 
     def abort(self) -> None:
         """Close at once; what was not delivered is dropped."""

@@ -40,7 +40,7 @@ class Listener(StreamServerEndpointService):
         description: of the endpoint, as configured.
         endpoint: to listen on.
         factory: serves its connections.
-        option: that chooses the address.
+        options: that choose the address, for the error line.
     """
 
     _log = Logger()
@@ -50,11 +50,11 @@ class Listener(StreamServerEndpointService):
         description: str,
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
-        option: str = "[vnc] novncproxy_port or [vncproxy] listen",
+        options: str = "[vnc] novncproxy_port or [vncproxy] listen",
     ) -> None:
         super().__init__(endpoint, factory)
-        self._option = option
         self._description = description
+        self._options = options
         self._raiseSynchronously = True
 
     @override
@@ -64,8 +64,8 @@ class Listener(StreamServerEndpointService):
         except CannotListenError as error:
             self._log.critical(
                 "can't listen on {description}: {reason}; stop the other program, or choose "
-                "another address with {option}",
-                option=self._option,
+                "another address with {options}",
+                options=self._options,
                 description=self._description,
                 reason=getattr(error.socketError, "strerror", None) or error.socketError,
             )

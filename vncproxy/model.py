@@ -7,6 +7,8 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 
+NO_INSTANCE = str(uuid.UUID(int=0))  # of tokens that are for a host and a port, and no machine
+
 
 class Ending(enum.Enum):
     """Every way in which a request for a console, or the console itself, can end.
@@ -55,6 +57,8 @@ class Ending(enum.Enum):
     CLIENT_CLOSED = "client-closed"
     CLIENT_LOST = "client-lost"
     # The session ran, and then:
+    SESSION_EXPIRED = "session-expired"
+    TOKEN_REVOKED = "token-revoked"
     SERVER_CLOSED = "server-closed"
     SERVER_LOST = "server-lost"
     CLIENT_IDLE = "client-idle"

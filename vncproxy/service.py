@@ -6,8 +6,8 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -16,19 +16,28 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 from typing_extensions import override
 
+from vncproxy.compute.drivers import driver_for
+from vncproxy.compute.interface import ComputeDriver
+from vncproxy.compute.port_check import DriverPortCheck
+from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.config.topics.times import Times
-from vncproxy.interfaces import Leg, Limits
+from vncproxy.interfaces import GrantCheck, Leg, Limits
+from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 from vncproxy.limits.build import node_limits
 from vncproxy.listener import Listener, endpoint_from
-from vncproxy.model import SessionFacts
+from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
+from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
-from vncproxy.session import SessionPolicy
+from vncproxy.revocation import RevocationCheck
+from vncproxy.rfb.negotiator import Negotiator
+from vncproxy.session import SessionPolicy, endless
 from vncproxy.session_log import SessionLog
 from vncproxy.session_times import SessionTimes, TimeLimits
 from vncproxy.splice.engine import Engine
@@ -37,7 +46,7 @@ from vncproxy.target import Dialer
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
-from vncproxy.timed import TimedStore
+from vncproxy.timed import TimedCheck, TimedStore
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.sql import SqlTokenStore, SqlTokenUses, threads_for
 from vncproxy.tokens.table import TokenTable
@@ -46,14 +55,13 @@ from vncproxy.watching import Watching, metrics_listener, rendered, watching
 from vncproxy.web.admission import Admission
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
-from vncproxy.web.site import ConsoleSite, page_tree
+from vncproxy.web.site import ConsoleSite, page_tree, serial_pages, spice_pages
 from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
 from vncproxy.web.websocket import BrowserFactory
 from vncproxy.workers.launch import WorkerLauncher
 from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
-_CONSOLE_TYPES = ("novnc",)
 _PURGE_USES_S = 300
 _log = Logger()
 
@@ -75,6 +83,7 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
     if settings.purge_interval_s:
         gateway.addService(_purge_timer(database.store.purge, settings.purge_interval_s))
     gateway.addService(_purge_timer(database.uses.purge, _PURGE_USES_S))
+    driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
         _add_workers(gateway, settings, reactor, log_path)
     else:
@@ -82,9 +91,15 @@ def build(settings: Settings, reactor: Any, log_path: str | None = None) -> Serv
         watched = watching(settings, registry, reactor)
         if watched.metrics is not None:
             gateway.addService(metrics_listener(settings, reactor, rendered(watched)))
-        endpoints = [endpoint_from(reactor, listen) for listen in settings.listeners]
         limits = node_limits(settings, reactor.seconds)
-        _add_consoles(gateway, settings, reactor, database, registry, endpoints, watched, limits)
+        endpoints = [
+            endpoint_from(reactor, listen, front.option)
+            for front in settings.served
+            for listen in front.listeners
+        ]
+        _add_consoles(
+            gateway, settings, reactor, database, driver, registry, endpoints, watched, limits
+        )
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
@@ -114,7 +129,8 @@ def build_worker(
     database = _Database(settings, reactor)
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database, create_tables=False))
-    _add_consoles(worker, settings, reactor, database, registry, endpoints, watched, limits)
+    driver = _add_driver(worker, settings, reactor)
+    _add_consoles(worker, settings, reactor, database, driver, registry, endpoints, watched, limits)
     return worker
 
 
@@ -133,11 +149,24 @@ class _Database:
         self.uses = SqlTokenUses(uses, self.store)
 
 
+def _add_driver(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+) -> ComputeDriver | None:
+    """Add the compute driver, if one is configured, and return it."""
+    driver = driver_for(settings, reactor)
+    if driver is not None:
+        gateway.addService(DriverInUse(driver))
+    return driver
+
+
 def _add_consoles(
     gateway: MultiService,
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     database: _Database,
+    driver: ComputeDriver | None,
     registry: Registry,
     endpoints: Sequence[IStreamServerEndpoint],
     watched: Watching,
@@ -145,20 +174,32 @@ def _add_consoles(
 ) -> None:
     """Add what serves browsers in this process."""
     database.store.measures = watched.measures
-    admission = _admission(settings, reactor, database, limits, watched)
-    site = _console_site(settings, reactor, admission, registry, watched)
-    _say_where_novnc_is(settings.web_root)
+    checks = [*watched.checks, *([DriverPortCheck(driver)] if driver else [])]
     if watched.metrics is not None:
         gateway.addService(watched.metrics)
     gateway.addService(registry)
+    interval_s = settings.sessions.revoke_check
+    if interval_s:
+        check = RevocationCheck(registry, database.store, interval_s, reactor, time.time)
+        gateway.addService(check)
     times = settings.times
     time_limits = TimeLimits(
         times.client_idle_timeout, times.server_idle_timeout, times.max_session_time
     )
     if time_limits:
         gateway.addService(SessionTimes(registry, time_limits, reactor))
-    for description, endpoint in zip(settings.listeners, endpoints, strict=True):
-        gateway.addService(Listener(description, endpoint, site))
+    admissions = {
+        front.kind: _admission(settings, reactor, front.kind, database, limits, watched, checks)
+        for front in settings.served
+    }
+    policy = _session_policy(settings, reactor, watched, list(admissions.values()))
+    left = iter(endpoints)
+    for front in settings.served:
+        _say_where_library_is(library_for(settings, front.kind))
+        admission = admissions[front.kind]
+        site = _console_site(settings, reactor, front.kind, policy, admission, registry, watched)
+        for description in front.listeners:
+            gateway.addService(Listener(description, next(left), site, front.options))
 
 
 def _add_workers(
@@ -168,7 +209,10 @@ def _add_workers(
     log_path: str | None,
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
-    held = [(listen, HeldOpen(endpoint_from(reactor, listen))) for listen in settings.listeners]
+    fronts = [(front, listen) for front in settings.served for listen in front.listeners]
+    held = [
+        (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
+    ]
     count = settings.processes.workers
     limits = node_limits(settings, reactor.seconds, count)
     launcher = WorkerLauncher(reactor, settings, log_path, held, limits)
@@ -178,8 +222,8 @@ def _add_workers(
     gateway.addService(workers)
     nobody = Factory()
     nobody.noisy = False
-    for description, endpoint in held:
-        gateway.addService(Listener(description, endpoint, nobody))
+    for (front, description), (_, endpoint) in zip(fronts, held, strict=True):
+        gateway.addService(Listener(description, endpoint, nobody, front.options))
 
 
 def _of_all(workers: Workers) -> Deferred[bytes]:
@@ -202,29 +246,31 @@ def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
 def _admission(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
+    kind: Kind,
     database: _Database,
     limits: Limits,
     watched: Watching,
+    checks: Sequence[GrantCheck],
 ) -> Admission:
     gate = Gate(
         TimedStore(database.store, watched.measures, reactor),
         OriginRules(settings.console.allowed_origins),
-        _CONSOLE_TYPES,
-        watched.checks,
+        [kind.console_type],
+        [TimedCheck(check, watched.measures, reactor) for check in checks],
     )
     ours = {"'self'", "'none'"}
     framed = any(source not in ours for source in settings.listening.frame_ancestors)
     return Admission(gate, limits, database.uses, time.time, framed)
 
 
-def _console_site(
+def _session_policy(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
-    admission: Admission,
-    registry: Registry,
     watched: Watching,
-) -> Site:
-    policy = SessionPolicy(
+    admissions: Sequence[Admission],
+) -> SessionPolicy:
+    """Return what the sessions of every kind of console have in common."""
+    return SessionPolicy(
         clock=reactor,
         dialer=Dialer(
             reactor,
@@ -233,19 +279,39 @@ def _console_site(
             TargetsFile(settings.targets.targets_file),
             TargetRules(settings.limits.target_networks, settings.limits.target_ports),
         ),
-        auth_schemes=settings.vnc.auth_schemes,
+        opener=RawOpening,
         negotiation_timeout_s=settings.sessions.negotiation_timeout,
-        observer=Observers([admission, SessionLog(), *watched.observers]),
+        observer=Observers([*admissions, SessionLog(), *watched.observers]),
         measures=watched.measures,
         splice=_splice(settings.sessions.splice, reactor),
+        lifetime_s=_rest_of_token if settings.consoleauth.enforce_session_timeout else endless,
     )
+
+
+def _rest_of_token(grant: Grant) -> float:
+    return grant.expires - time.time()
+
+
+def _console_site(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    kind: Kind,
+    policy: SessionPolicy,
+    admission: Admission,
+    registry: Registry,
+    watched: Watching,
+) -> Site:
+    if kind.speaks_rfb:
+        opener = partial(Negotiator, auth_schemes=settings.vnc.auth_schemes)
+        policy = replace(policy, opener=opener)
     websockets = BrowserFactory(
-        settings.sessions.max_message_size, settings.sessions.heartbeat_interval, reactor
+        settings.sessions.max_message_size,
+        settings.sessions.heartbeat_interval,
+        reactor,
+        kind.takes_text,
     )
     return ConsoleSite(
-        pages=page_tree(
-            settings.web_root, settings.listening.frame_ancestors, _told_limits(settings.times)
-        ),
+        pages=_pages(settings, kind),
         upgrade=ConsoleUpgrade(
             admission, policy, registry, websockets, settings.limits.max_unauthenticated
         ),
@@ -269,6 +335,14 @@ def _splice(
     return Engine(reactor).splice
 
 
+def _pages(settings: Settings, kind: Kind) -> Resource:
+    library = library_for(settings, kind).root
+    ancestors = settings.listening.frame_ancestors
+    if kind is NOVNC:
+        return page_tree(library, ancestors, _told_limits(settings.times))
+    return {SERIAL: serial_pages, SPICE: spice_pages}[kind](library, ancestors)
+
+
 def _told_limits(times: Times) -> dict[str, float]:
     """Return what the page must know to warn of an end."""
     return {
@@ -279,14 +353,11 @@ def _told_limits(times: Times) -> dict[str, float]:
     }
 
 
-def _say_where_novnc_is(root: Path | None) -> None:
-    if root is not None and (root / "core/rfb.js").is_file():
-        _log.info("noVNC is served from {root}", root=root)
-    else:
-        _log.warn(
-            "no noVNC in {root}, so no console can be shown; name its directory in [DEFAULT] web",
-            root=root or "/usr/share/novnc",
-        )
+def _say_where_library_is(library: Library) -> None:
+    if library.fault is None:
+        _log.info("{name} is served from {root}", name=library.name, root=library.root)
+    elif not library.optional:
+        _log.warn("{fault}", fault=library.fault)
 
 
 def target_tls_of(settings: Settings) -> TargetTls:
@@ -318,7 +389,7 @@ def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Servic
         raise ConfigError(
             "[vncproxy] demo: the demo console needs Pillow; pip install 'vncproxy[demo]'"
         ) from error
-    return DemoConsole(reactor, table, settings.vnc.novncproxy_base_url)
+    return DemoConsole(reactor, table, settings.base_urls)
 
 
 class StopInTurn(MultiService):
@@ -367,3 +438,15 @@ class DatabaseThreads(Service):
     def stopService(self) -> None:
         super().stopService()
         self._threads.stop()
+
+
+class DriverInUse(Service):
+    """The compute driver of a running gateway, let go of when that stops."""
+
+    def __init__(self, driver: ComputeDriver) -> None:
+        self._driver = driver
+
+    @override
+    def stopService(self) -> None:
+        super().stopService()
+        self._driver.stop()

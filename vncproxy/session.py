@@ -1,11 +1,11 @@
-"""One console session: dial, negotiate, splice, and the one ending.
+"""One console session: dial, open, splice, and the one ending.
 
 Whatever ends a session goes through ``Session.end``; the first one to call it names the ending.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,17 +13,21 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout
+from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
 from vncproxy.interfaces import Leg, SessionObserver
 from vncproxy.measures import NO_MEASURES, Measures, Phase
-from vncproxy.model import Ending, SessionFacts
-from vncproxy.rfb.handshake import ServerHandshake
-from vncproxy.rfb.negotiator import Negotiator
+from vncproxy.model import Ending, Grant, SessionFacts
+from vncproxy.opening import Opener, Opening
 from vncproxy.splice.portable import Splice
 from vncproxy.target import Dialer
 
-_REFUSAL_S = 5.0  # for a client to hear in RFB why it gets no console
+_REFUSAL_S = 5.0  # for a client to hear in its protocol why it gets no console
 _CLOSE_S = 10.0  # for both peers to take what was written, and to close
+
+
+def endless(_grant: Grant) -> float | None:
+    """Let a console stay open for as long as both sides want."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +37,21 @@ class SessionPolicy:
     Attributes:
         clock: runs the time-outs.
         dialer: connects to the servers of consoles.
-        auth_schemes: RFB security accepted from servers, the most wanted first.
+        opener: what lies between a WebSocket's opening and the splice.
         negotiation_timeout_s: seconds from the WebSocket's opening to the handshakes' end.
         observer: is told of every session's edges.
         splice: makes a session's splice of its two legs.
+        lifetime_s: seconds that a console may stay open once it is; None for no such limit.
         measures: is told how long the steps of an opening took.
     """
 
     clock: IReactorTime
     dialer: Dialer
-    auth_schemes: Sequence[str]
+    opener: Opener
     negotiation_timeout_s: float
     observer: SessionObserver
     splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
+    lifetime_s: Callable[[Grant], float | None] = endless
     measures: Measures = NO_MEASURES
 
 
@@ -55,7 +61,8 @@ class Session:
     Args:
         policy: what all sessions share.
         facts: what is known of this one; kept up to date here.
-        refusal: why the user gets no console, or None; told in RFB, so that noVNC shows it.
+        refusal: why the user gets no console, or None; told in RFB where the console speaks
+            that, so that noVNC shows it, and always in the Close.
     """
 
     _log = Logger()
@@ -68,7 +75,7 @@ class Session:
         self._refusal = refusal
         self._words = ""
         self._gone: dict[Leg, Deferred[None]] = {}
-        self._negotiator: Negotiator | None = None
+        self._opening: Opening | None = None
         self._interruptible: Deferred[None] | None = None
         self._splice: Splice | None = None
 
@@ -107,22 +114,23 @@ class Session:
 
     async def _serve(self, browser: Leg) -> None:
         self._watch(browser)
-        self._negotiator = Negotiator(browser, self.fail)
+        self._opening = self._policy.opener(browser, self.fail)
         if self._refusal is not None:
             self.fail(self._refusal)
             self._policy.observer.refused(self.facts)
         else:
+            assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
             self._policy.observer.started(self.facts)
-            await self._until_ended(browser, self._negotiator)
-        await self._say_why(browser, self._negotiator)
+            await self._until_ended(browser, self._opening, self.facts.grant)
+        await self._say_why(browser, self._opening)
         await self._close()
         self.facts.seconds = self._policy.clock.seconds() - self.facts.started
         if self._refusal is None:
             self._policy.observer.ended(self.facts)
 
-    async def _until_ended(self, browser: Leg, negotiator: Negotiator) -> None:
+    async def _until_ended(self, browser: Leg, opening: Opening, grant: Grant) -> None:
         """Open the console and let it run, until ``end`` is called or a step fails."""
-        self._interruptible = Deferred.fromCoroutine(self._open(browser, negotiator))
+        self._interruptible = Deferred.fromCoroutine(self._run(browser, opening, grant))
         try:
             await self._interruptible
         except CancelledError:
@@ -133,30 +141,38 @@ class Session:
             self._log.failure("{request_id} met a fault", request_id=self.facts.request_id)
         self.end(Ending.INTERNAL, "see the traceback above")  # unless it has another cause
 
-    async def _open(self, browser: Leg, negotiator: Negotiator) -> None:
-        handshake = Deferred.fromCoroutine(self._negotiate(negotiator))
+    async def _run(self, browser: Leg, opening: Opening, grant: Grant) -> None:
+        opened = Deferred.fromCoroutine(self._open(opening, grant))
         timeout_s = self._policy.negotiation_timeout_s
-        handshake.addTimeout(timeout_s, self._policy.clock)
+        opened.addTimeout(timeout_s, self._policy.clock)
         try:
-            server = await handshake
+            server = await opened
         except TimeoutError as error:
-            raise NegotiationTimeout(
-                f"{negotiator.awaited} did not finish the RFB handshake in {timeout_s:g} s"
-            ) from error
+            raise NegotiationTimeout(f"{opening.unfinished} in {timeout_s:g} s") from error
         self._log.debug(
             "{request_id} agreed on {agreement}",
             request_id=self.facts.request_id,
-            agreement=negotiator.agreement,
+            agreement=opening.agreement,
         )
         self._splice = self._policy.splice(browser, server, self.facts)
-        self._splice.start(*negotiator.rest())
+        self._splice.start(*opening.rest())
         self._took("all", self.facts.started)
-        await Deferred()  # until end() cancels it
+        await self._stay_open(grant)
 
-    async def _negotiate(self, negotiator: Negotiator) -> Leg:
-        assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
+    async def _stay_open(self, grant: Grant) -> None:
+        """Wait until ``end`` cancels this, or the console's time is over."""
+        staying: Deferred[None] = Deferred()
+        lifetime_s = self._policy.lifetime_s(grant)
+        if lifetime_s is not None:
+            staying.addTimeout(max(0.0, lifetime_s), self._policy.clock)
+        try:
+            await staying
+        except TimeoutError as error:
+            raise SessionExpired(f"token {grant.token_id} expired at {grant.expires}") from error
+
+    async def _open(self, opening: Opening, grant: Grant) -> Leg:
         begun = self._policy.clock.seconds()
-        reached = await self._policy.dialer.dial(self.facts.grant)
+        reached = await self._policy.dialer.dial(grant)
         connected = self._took("connect", begun)
         self._log.debug(
             "{request_id} reached {target}",
@@ -164,8 +180,7 @@ class Session:
             target=self.facts.target,
         )
         self._watch(reached.leg)
-        handshake = ServerHandshake(self._policy.auth_schemes, reached.credentials)
-        agreed = negotiator.meet(reached.leg, handshake, reached.secure)
+        agreed = opening.meet(reached.leg, reached.credentials, reached.secure)
         if reached.early:
             reached.leg.received(reached.early)
         await agreed
@@ -178,11 +193,12 @@ class Session:
         self._policy.measures.took(phase, now - begun)
         return now
 
-    async def _say_why(self, browser: Leg, negotiator: Negotiator) -> None:
+    async def _say_why(self, browser: Leg, opening: Opening) -> None:
         """Tell a browser that still waits for its console why there will be none."""
-        if negotiator.client_served or self._gone[browser].called or not self._words:
+        if opening.client_served or self._gone[browser].called or not self._words:
             return
-        heard = negotiator.refuse(f"{self._words} ({self.facts.request_id})")
+        self._words = f"{self._words} ({self.facts.request_id})"
+        heard = opening.refuse(self._words)
         heard.addTimeout(_REFUSAL_S, self._policy.clock)
         with suppress(TimeoutError):
             await heard
@@ -195,7 +211,7 @@ class Session:
         remaining = [leg for leg, gone in self._gone.items() if not gone.called]
         for leg in remaining:
             leg.received = _discard
-            leg.close(self.facts.ending)
+            leg.close(self.facts.ending, self._words)
         abort = self._policy.clock.callLater(_CLOSE_S, self.abort)
         for gone in list(self._gone.values()):
             await gone
@@ -208,7 +224,7 @@ class Session:
 
     def _lost(self, leg: Leg, ending: Ending, detail: str) -> None:
         self._gone[leg].callback(None)
-        error = self._negotiator.leg_lost(leg, detail) if self._negotiator else None
+        error = self._opening.leg_lost(leg, detail) if self._opening else None
         if error is not None:
             self.fail(error)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import (
@@ -78,10 +79,16 @@ class TargetProtocol(Protocol):
         if self._tls is not None and self._secured is not None and not self._secured.called:
             text = self._tls.failure_text(reason.value)
             self._secured.errback(SecurityFailed(text))
-        if reason.check(ConnectionDone):
+        if reason.check(ConnectionDone) or self._said_its_end():
             self.lost(Ending.SERVER_CLOSED, "")
         else:
             self.lost(Ending.SERVER_LOST, openssl_text(reason.value) or reason.getErrorMessage())
+
+    def _said_its_end(self) -> bool:
+        """Return whether the server ended TLS in order, whatever became of TCP after that."""
+        if self._tls is None:
+            return False
+        return bool(self.transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN)
 
     def start_tls(self, client: TlsClient) -> Deferred[None]:
         """Speak TLS from here on; the Deferred fires when the server has proved who it is.
@@ -109,7 +116,7 @@ class TargetProtocol(Protocol):
         """Send bytes to the server."""
         self.transport.write(data)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: Ending, words: str) -> None:
         """Close once the server has taken what was written; TCP has no words for the ending."""
         self.throttle_by(None)
         self.resume()
@@ -182,6 +189,8 @@ class Dialer:
         self._tls = tls
         self._targets = targets
         self._rules = rules or TargetRules()
+        self._factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
+        self._factory.noisy = False
 
     async def dial(self, grant: Grant) -> Reached:
         """Return the connection to the grant's server.
@@ -213,9 +222,7 @@ class Dialer:
 
     async def _connect(self, grant: Grant) -> TargetProtocol:
         where = grant.target
-        factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
-        factory.noisy = False
-        connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(factory)  # type: ignore[assignment]  # the factory's protocol
+        connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(self._factory)  # type: ignore[assignment]  # the factory's protocol
         connecting.addTimeout(self._timeout_s, self._reactor, _too_late)
         try:
             return await connecting

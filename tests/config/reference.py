@@ -21,6 +21,7 @@ is read where it exists. Groups and names are nova's where nova has the option; 
 
 _TYPES = {
     cfg.BoolOpt: "boolean",
+    cfg.DictOpt: "pairs",
     cfg.FloatOpt: "number",
     cfg.IntOpt: "integer",
     cfg.ListOpt: "list",
@@ -44,7 +45,7 @@ def reference() -> str:
 def _row(group: str, option: cfg.Opt) -> str:
     prefix = "" if group == "DEFAULT" else f"{group}-"
     flag = f"`--{prefix}{option.name}`" if option.dest in FLAGS.get(group, ()) else ""
-    default = "" if option.default in (None, []) else f"`{_plain(option.default)}`"
+    default = "" if option.default in (None, [], {}) else f"`{_plain(option.default)}`"
     return f"| `{option.dest}` | {_TYPES[type(option)]} | {default} | {flag} | {option.help} |"
 
 

@@ -156,6 +156,7 @@ class Gateway:
         database: ``[database] connection``, if not the embedded one.
         cert: PEM file of a certificate and its key; None for no TLS.
         flags: more of twistd's command line.
+        more: sections at the configuration's end.
         environment: added to its environment.
 
     Attributes:
@@ -170,6 +171,7 @@ class Gateway:
         database: str | None = None,
         cert: Path | None = None,
         environment: dict[str, str] | None = None,
+        more: str = "",
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.secrets: list[str] = []
@@ -188,6 +190,7 @@ class Gateway:
             + (self._not_embedded(database) if database else "")
             + "[vncproxy]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
+            + more
         )
         self._command = [
             *TWISTD,

@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.certificates import write_certificate
-from tests.e2e.programs import TWISTD, Program, free_port, novnc_directory
+from tests.e2e.programs import TWISTD, Program, free_port, novnc_directory, temporary_directory
 
 
 class CommandTestCase(SynchronousTestCase):
@@ -108,7 +108,7 @@ class CheckCommandTests(CommandTestCase):
         self.assertTrue(all(ok for ok, _ in findings.values()))
         lines = self.run_command("check").stdout.splitlines()
         self.assertEqual(len(lines), 11)
-        self.assertIn("ok    processes       one", lines)
+        self.assertIn("ok    processes             one", lines)
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
     def test_no_novnc(self) -> None:
@@ -181,10 +181,28 @@ class CheckCommandTests(CommandTestCase):
             self.check()[1]["VNC servers"], (True, "security x509none, x509vnc, x509plain")
         )
 
+    def test_servers(self) -> None:
+        """How many the compute driver knows, and which of its hosts does not answer."""
+        inventory = self.directory / "servers.yaml"
+        self.configure(f"compute_driver = inventory\ninventory_file = {inventory}\n")
+        ok, text = self.check()[1]["servers"]
+        self.assertEqual((ok, "No such file" in text), (False, True))
+        inventory.write_text("servers: [{name: web}, {name: db}]\n")
+        self.assertEqual(self.check()[1]["servers"], (True, "2, says inventory"))
+        with temporary_directory() as directory, socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(directory / "a.qmp"))
+            silent.listen()
+            self.configure(
+                f"compute_driver = qmp\ncompute_timeout = 0.2\nqmp_sockets = {directory}/*\n"
+            )
+            said = self.run_command("check").stdout
+        self.assertRegex(said, r"ok +servers +0, says qmp\n")
+        self.assertRegex(said, r"FAIL +servers +/\S+/a\.qmp: it did not answer in 0\.2 s")
+
     def test_a_bad_listener(self) -> None:
         """An endpoint string that is none."""
         self.configure("listen = carrier-pigeon:6080\n")
-        self.assertFalse(self.check()[1]["listener"][0])
+        self.assertFalse(self.check()[1]["novnc listener"][0])
 
 
 class StartTests(CommandTestCase):

@@ -147,7 +147,7 @@ class RefusedInWordsTests(GatewayTestCase):
     def assert_refused(self, url: str, words: str, close_code: int) -> str:
         with ScriptedBrowser(url) as browser:
             reason = browser.read_refusal()
-            self.assertEqual(browser.read_close(), (close_code, words))
+            self.assertEqual(browser.read_close(), (close_code, reason))
         said, request_id = re.fullmatch(r"(.*) \((req-[0-9a-f-]{36})\)", reason).groups()  # type: ignore[union-attr]
         self.assertEqual(said, words)
         return str(request_id)

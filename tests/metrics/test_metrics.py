@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,7 @@ from vncproxy.metrics.exposition import exposition, merged
 from vncproxy.metrics.node import NodeMetrics
 from vncproxy.model import Ending, SessionFacts, Token
 from vncproxy.registry import Registry
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import Session, SessionPolicy
 from vncproxy.target import Dialer
 from vncproxy.timed import TimedCheck, TimedStore
@@ -60,7 +62,7 @@ class SessionMetricsTests(MetricsTestCase):
         policy = SessionPolicy(
             self.clock,
             cast(Dialer, self.dialer),
-            ["none"],
+            partial(Negotiator, auth_schemes=["none"]),
             15.0,
             self.metrics,
             measures=self.metrics,

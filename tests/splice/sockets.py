@@ -95,7 +95,7 @@ class SocketLeg(Protocol):
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: Ending, words: str) -> None:
         self.transport.loseConnection()
 
     def abort(self) -> None:

@@ -222,7 +222,7 @@ class IsolationTests(EngineTestCase):
 
     def test_a_turn_is_bounded(self) -> None:
         """A flood of one session is one read a turn, so that the others and the reactor breathe."""
-        self.engine.view = self.engine.view[:4096]
+        self.engine.long_room = self.engine.long_room[:4000]
         browser, server, facts = self.join()
         server.peer.send(bytes(10_000))
         self.server.peer.send(b"!")

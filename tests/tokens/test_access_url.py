@@ -29,3 +29,8 @@ class AccessUrlTests(SynchronousTestCase):
         """Their pages and clients take `token` itself."""
         url = access_url("ws://h:6083/", "serial", Token("T"))
         self.assertEqual(url, "ws://h:6083/?token=T")
+
+    def test_a_base_url_with_a_query(self) -> None:
+        """The token is added to it, where nova's own URL would be broken."""
+        url = access_url("https://h/serial?tenant=1", "serial", Token("T"))
+        self.assertEqual(url, "https://h/serial?tenant=1&token=T")

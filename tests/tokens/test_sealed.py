@@ -41,7 +41,7 @@ class StoredCredentialsTests(SynchronousTestCase):
 
     def test_they_come_with_the_grant(self) -> None:
         """The gateway gets them with the token, and the file does not show them."""
-        issuer = TokenIssuer(self.table, lambda: 1000.0, "http://h/")
+        issuer = TokenIssuer(self.table, lambda: 1000.0, {"novnc": "http://h/"})
         issued = issuer.issue("novnc", "h", 1, "i", 60, Credentials("pa55word", "kim"))
         found = self.table.find(issued.token)
         self.assertEqual(found.credentials, Credentials("pa55word", "kim"))

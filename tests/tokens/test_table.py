@@ -84,6 +84,16 @@ class TokenTableTests(TableTestCase):
         with self.assertRaises(TokenInvalid):
             self.table.find(old)
 
+    def test_standing(self) -> None:
+        """Those that have rows, expired or not; however many are asked about."""
+        tokens = [Token(str(number)) for number in range(2500)]
+        for token in (tokens[0], tokens[1], tokens[2499]):
+            self.table.add(grant_for(token, expires=_NOW - 1))
+        self.table.revoke(tokens[1].hash)
+        standing = self.table.standing([token.hash for token in tokens])
+        self.assertEqual(standing, {tokens[0].hash, tokens[2499].hash})
+        self.assertEqual(self.table.standing([]), frozenset())
+
     def test_live_rows_in_the_order_of_their_end(self) -> None:
         """The list leaves the expired out."""
         ends = [_NOW + 30, _NOW - 1, _NOW + 20]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +13,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
 
 from tests.helpers import RecordingObserver
 from vncproxy.errors import GatewayError, TokenInvalid, TokenUsed
+from vncproxy.kinds import NOVNC, Kind
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.node import NodeLimits
 from vncproxy.limits.rate import Rate
@@ -21,7 +25,9 @@ from vncproxy.limits.seats import MostSessions, Seats
 from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.model import Grant, Token
 from vncproxy.observers import Observers
+from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
+from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy
 from vncproxy.target import Dialer, Reached
 from vncproxy.tokens.sql import SqlTokenUses
@@ -152,8 +158,10 @@ class WebHarness:
     """A site with a fake store; tests add grants to ``store``.
 
     Args:
-        novnc: noVNC's directory.
+        library: the directory of noVNC, or what else draws the kind's consoles.
         allowed_origins: as configured.
+        kind: of the consoles that the site is for.
+        pages: makes the resources of plain requests.
         rate: consoles a second of a client, one at once; 0 for any number.
         failed_tokens: bad tokens of a client.
         most: sessions.
@@ -162,8 +170,10 @@ class WebHarness:
 
     def __init__(
         self,
-        novnc: Path | None = None,
+        library: Path | None = None,
         allowed_origins: tuple[str, ...] = (),
+        kind: Kind = NOVNC,
+        pages: Callable[[Path | None, Sequence[str]], Resource] = page_tree,
         rate: float = 0,
         failed_tokens: int = 0,
         most: MostSessions = MostSessions(),  # noqa: B008  it is frozen
@@ -173,6 +183,7 @@ class WebHarness:
         self.store = FakeStore()
         self.observer = RecordingObserver()
         self.registry = Registry(self.clock, 3.0)
+        opener = partial(Negotiator, auth_schemes=["none"]) if kind.speaks_rfb else RawOpening
         self.check = FakeCheck()
         self.waiting = WaitingConnections(most_waiting)
         self.uses = FakeUses()
@@ -181,24 +192,24 @@ class WebHarness:
             FailedTokens(failed_tokens, self.clock.seconds),
             Seats(most),
         )
-        gate = Gate(self.store, OriginRules(allowed_origins), ["novnc"], [self.check])
+        gate = Gate(self.store, OriginRules(allowed_origins), [kind.console_type], [self.check])
         self.admission = Admission(
             gate, limits, cast(SqlTokenUses, self.uses), lambda: 1_700_000_000, framed=False
         )
         policy = SessionPolicy(
             self.clock,
             cast(Dialer, NoDialer()),
-            ["none"],
+            opener,
             15.0,
             Observers([self.admission, self.observer]),
         )
         self.site = ConsoleSite(
-            pages=page_tree(novnc, ["'self'"]),
+            pages=pages(library, ["'self'"]),
             upgrade=ConsoleUpgrade(
                 self.admission,
                 policy,
                 self.registry,
-                BrowserFactory(1 << 20, 25, self.clock),
+                BrowserFactory(1 << 20, 25, self.clock, kind.takes_text),
                 most_told=most_waiting,
             ),
             verdict=Verdict(self.admission, policy),

@@ -11,15 +11,19 @@ from oslo_config import cfg
 
 from vncproxy.config.topic import Topic
 from vncproxy.config.topics import (
+    compute,
     console,
     consoleauth,
     database,
     default,
     embedded,
+    fronts,
     limits,
     listening,
     processes,
+    serial_console,
     sessions,
+    spice,
     targets,
     times,
     vnc,
@@ -32,6 +36,9 @@ TOPICS: tuple[Topic, ...] = (
     consoleauth.TOPIC,
     database.TOPIC,
     vnc.TOPIC,
+    serial_console.TOPIC,
+    spice.TOPIC,
+    fronts.TOPIC,
     listening.TOPIC,
     processes.TOPIC,
     embedded.TOPIC,
@@ -40,6 +47,7 @@ TOPICS: tuple[Topic, ...] = (
     limits.TOPIC,
     times.TOPIC,
     watching.TOPIC,
+    compute.TOPIC,
 )
 
 OPTIONS: dict[str, list[cfg.Opt]] = {}

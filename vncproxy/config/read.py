@@ -127,11 +127,15 @@ def _files_read(conf: cfg.ConfigOpts) -> list[str]:
 
 def _use_embedded_defaults(conf: cfg.ConfigOpts) -> None:
     """Without a database of nova's the gateway is for this machine, and knows its own page."""
-    conf.set_default("novncproxy_host", _EMBEDDED_HOST, group="vnc")
     scheme = "https" if Path(_value(conf, "DEFAULT", "cert")).is_file() else "http"
-    port = _value(conf, "vnc", "novncproxy_port")
-    base_url = f"{scheme}://{_EMBEDDED_HOST}:{port}/console"
-    conf.set_default("novncproxy_base_url", base_url, group="vnc")
+    for group, prefix, base_url, page in (
+        ("vnc", "novncproxy", "novncproxy_base_url", "console"),
+        ("serial_console", "serialproxy", "base_url", ""),
+        ("spice", "html5proxy", "html5proxy_base_url", "spice_auto.html"),
+    ):
+        conf.set_default(f"{prefix}_host", _EMBEDDED_HOST, group=group)
+        port = _value(conf, group, f"{prefix}_port")
+        conf.set_default(base_url, f"{scheme}://{_EMBEDDED_HOST}:{port}/{page}", group=group)
 
 
 def _values(conf: cfg.ConfigOpts, topic: Topic) -> Any:  # noqa: ANN401  the topic's dataclass
@@ -161,11 +165,16 @@ def _bad_value(group: str, name: str, error: Exception) -> str:
 def _checked(settings: Settings) -> Settings:
     """Return the settings, if what spans several options fits together."""
     cert = settings.default.cert
-    if settings.default.ssl_only and not settings.tls and not settings.listening.listen:
+    novas = any(front.is_novas for front in settings.served)
+    if settings.default.ssl_only and not settings.tls and novas:
         raise ConfigError(f"[DEFAULT] ssl_only: SSL only and {cert} not found; set [DEFAULT] cert")
-    web = settings.default.web
-    if web and not Path(web).is_dir():
-        raise ConfigError(f"[DEFAULT] web: Can not find html/js files at {web}.")
+    for option, directory in (
+        ("[DEFAULT] web", settings.default.web),
+        ("[vncproxy] spice_web", settings.fronts.spice_web),
+        ("[vncproxy] xterm", settings.fronts.xterm),
+    ):
+        if directory and not Path(directory).is_dir():
+            raise ConfigError(f"{option}: Can not find html/js files at {directory}.")
     return settings
 
 

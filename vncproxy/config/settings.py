@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vncproxy.config.endpoints import ssl_endpoint, tcp_endpoint
+from vncproxy.config.front import Front
+from vncproxy.config.topics.compute import Compute
 from vncproxy.config.topics.console import ConsoleGroup
 from vncproxy.config.topics.consoleauth import ConsoleauthGroup
 from vncproxy.config.topics.database import DatabaseGroup
 from vncproxy.config.topics.default import DefaultGroup
 from vncproxy.config.topics.embedded import Embedded
+from vncproxy.config.topics.fronts import Fronts
 from vncproxy.config.topics.limits import LimitsGroup
 from vncproxy.config.topics.listening import Listening
 from vncproxy.config.topics.processes import Processes
+from vncproxy.config.topics.serial_console import SerialConsoleGroup
 from vncproxy.config.topics.sessions import Sessions
+from vncproxy.config.topics.spice import SpiceGroup
 from vncproxy.config.topics.targets import Targets
 from vncproxy.config.topics.times import Times
 from vncproxy.config.topics.vnc import VncGroup
 from vncproxy.config.topics.watching import Watching
+from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 
-_DISTRIBUTION_NOVNC = Path("/usr/share/novnc")
 _EMBEDDED_PURGE_INTERVAL_S = 300
 
 
@@ -34,6 +39,9 @@ class Settings:
     consoleauth: ConsoleauthGroup
     database: DatabaseGroup
     vnc: VncGroup
+    serial_console: SerialConsoleGroup
+    spice: SpiceGroup
+    fronts: Fronts
     listening: Listening
     processes: Processes
     embedded: Embedded
@@ -42,6 +50,7 @@ class Settings:
     limits: LimitsGroup
     times: Times
     watching: Watching
+    compute: Compute
 
     @property
     def keeps_tokens(self) -> bool:
@@ -61,26 +70,73 @@ class Settings:
         return self.database.connection or embedded
 
     @property
+    def served(self) -> tuple[Front, ...]:
+        """The fronts to open, one for each kind of console that is served."""
+        wanted = self.fronts.consoles or self._enabled_consoles or (NOVNC.console_type,)
+        vnc, serial, spice, fronts = self.vnc, self.serial_console, self.spice, self.fronts
+        every = (
+            self._front(
+                NOVNC,
+                *(vnc.novncproxy_host, vnc.novncproxy_port, self.listening.listen),
+                *("[vnc] novncproxy_port", "[vncproxy] listen"),
+            ),
+            self._front(
+                SERIAL,
+                *(serial.serialproxy_host, serial.serialproxy_port, fronts.listen_serial),
+                *("[serial_console] serialproxy_port", "[vncproxy] listen_serial"),
+            ),
+            self._front(
+                SPICE,
+                *(spice.html5proxy_host, spice.html5proxy_port, fronts.listen_spice),
+                *("[spice] html5proxy_port", "[vncproxy] listen_spice"),
+            ),
+        )
+        return tuple(front for front in every if front.kind.console_type in wanted)
+
+    @property
+    def _enabled_consoles(self) -> tuple[str, ...]:
+        enabled = (
+            (NOVNC, self.vnc.enabled),
+            (SERIAL, self.serial_console.enabled),
+            (SPICE, self.spice.enabled),
+        )
+        return tuple(kind.console_type for kind, on in enabled if on)
+
+    def _front(
+        self,
+        kind: Kind,
+        host: str,
+        port: int,
+        listen: tuple[str, ...],
+        address_option: str,
+        listen_option: str,
+    ) -> Front:
+        listeners = listen or (self._endpoint(host, port),)
+        return Front(kind, listeners, address_option, listen_option, is_novas=not listen)
+
+    @property
     def listeners(self) -> tuple[str, ...]:
-        """The endpoint strings to listen on."""
-        if self.listening.listen:
-            return self.listening.listen
-        host, port = self.vnc.novncproxy_host, self.vnc.novncproxy_port
+        """The endpoint strings of all fronts."""
+        return tuple(endpoint for front in self.served for endpoint in front.listeners)
+
+    def _endpoint(self, host: str, port: int) -> str:
         if self.tls:
-            return (ssl_endpoint(host, port, self.default.cert, self.default.key),)
-        return (tcp_endpoint(host, port),)
+            return ssl_endpoint(host, port, self.default.cert, self.default.key)
+        return tcp_endpoint(host, port)
 
     @property
     def tls(self) -> bool:
-        """Whether the listener of ``[vnc] novncproxy_host`` speaks TLS."""
+        """Whether the listeners at nova's addresses speak TLS."""
         return Path(self.default.cert).is_file()
 
     @property
-    def web_root(self) -> Path | None:
-        """The directory of noVNC, or None where there is none."""
-        if self.default.web:
-            return Path(self.default.web)
-        return _DISTRIBUTION_NOVNC if _DISTRIBUTION_NOVNC.is_dir() else None
+    def base_urls(self) -> dict[str, str]:
+        """What tokens are issued with, by the type of the console."""
+        return {
+            NOVNC.console_type: self.vnc.novncproxy_base_url,
+            SERIAL.console_type: self.serial_console.base_url,
+            SPICE.console_type: self.spice.html5proxy_base_url,
+        }
 
     @property
     def purge_interval_s(self) -> int:

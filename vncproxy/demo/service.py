@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -15,11 +16,11 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.demo.rfb_server import DemoConsoleFactory
+from vncproxy.model import NO_INSTANCE
 from vncproxy.tokens.issue import Issued, TokenIssuer
 from vncproxy.tokens.table import TokenTable
 
 _LINK_LIVES_S = 24 * 3600
-_INSTANCE = "00000000-0000-4000-8000-00000000d130"
 
 
 class DemoConsole(Service):
@@ -28,15 +29,20 @@ class DemoConsole(Service):
     Args:
         reactor: listens.
         table: the link's token is kept there while the service runs.
-        base_url: of the page that shows consoles.
+        base_urls: of the pages that show consoles, by console type.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, table: TokenTable, base_url: str) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401
+        table: TokenTable,
+        base_urls: Mapping[str, str],
+    ) -> None:
         self._reactor = reactor
         self._table = table
-        self._issuer = TokenIssuer(table, time.time, base_url)
+        self._issuer = TokenIssuer(table, time.time, base_urls)
         self._port: Port | None = None
         self._issued: Issued | None = None
 
@@ -53,7 +59,7 @@ class DemoConsole(Service):
         listening: Deferred[Port] = endpoint.listen(factory)
         self._port = await listening
         port = self._port.getHost().port
-        self._issued = self._issuer.issue("novnc", "127.0.0.1", port, _INSTANCE, _LINK_LIVES_S)
+        self._issued = self._issuer.issue("novnc", "127.0.0.1", port, NO_INSTANCE, _LINK_LIVES_S)
         # Not through the log: the link holds a token.
         terminal = sys.__stdout__ or sys.stdout
         terminal.write(f"\nOpen the demo console in a browser:\n\n    {self._issued.url}\n\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vncproxy.errors import ClientNotRfb, GatewayError, HandshakeError
 from vncproxy.interfaces import Leg
+from vncproxy.model import Credentials
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
 from vncproxy.rfb.messages import Version
 from vncproxy.rfb.reader import TlsDemand
@@ -17,16 +18,25 @@ from vncproxy.rfb.reader import TlsDemand
 class Negotiator:
     """Greets the browser at once, and lets it in when the server has let us in.
 
+    It is the ``opening.Opening`` of VNC consoles.
+
     Args:
         browser: the client's leg; what it receives comes here until ``agreed`` fires.
         failed: called when a handshake fails, from whichever side.
+        auth_schemes: RFB security accepted from servers, the most wanted first.
     """
 
     _log = Logger()
 
-    def __init__(self, browser: Leg, failed: Callable[[GatewayError], None]) -> None:
+    def __init__(
+        self,
+        browser: Leg,
+        failed: Callable[[GatewayError], None],
+        auth_schemes: Sequence[str],
+    ) -> None:
         self._browser = browser
         self._failed = failed
+        self._auth_schemes = auth_schemes
         self._client = ClientHandshake()
         self._server_leg: Leg | None = None
         self._server: ServerHandshake | None = None
@@ -40,19 +50,19 @@ class Negotiator:
     def meet(
         self,
         server_leg: Leg,
-        server: ServerHandshake,
+        credentials: Credentials | None,
         secure: Callable[[TlsDemand], Deferred[None]],
     ) -> Deferred[None]:
         """Begin the server's handshake; the Deferred fires when both sides are through.
 
         Args:
             server_leg: the server's leg; what it receives comes here until ``agreed`` fires.
-            server: our part of the handshake with it.
+            credentials: what to say when the server asks who we are, or None.
             secure: starts TLS on the leg; its Deferred fires when TLS may be trusted.
         """
         self._server_leg = server_leg
         self._secure = secure
-        self._server = server
+        self._server = ServerHandshake(self._auth_schemes, credentials)
         server_leg.received = self._from_server
         self._flush()
         return self.agreed
@@ -95,9 +105,11 @@ class Negotiator:
         return self._server.lost(detail)
 
     @property
-    def awaited(self) -> str:
-        """Who the handshake waits for, in words for the log."""
-        return "the client" if self._server and self._server.result else "the console's server"
+    def unfinished(self) -> str:
+        """Who keeps the handshake waiting, in words for the log."""
+        served = self._server is not None and self._server.result is not None
+        who = "the client" if served else "the console's server"
+        return f"{who} did not finish the RFB handshake"
 
     def _from_browser(self, data: bytes) -> None:
         self._step(lambda: self._client.receive(data))

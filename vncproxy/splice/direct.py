@@ -17,7 +17,6 @@ from vncproxy.splice.portable import Splice
 from vncproxy.splice.wire import Wire, wire_of
 
 _READ, _WRITE, _BROKEN = 0x001, 0x004, 0x008 | 0x010  # epoll's IN, OUT, ERR and HUP
-_SHORT_READ_BYTES = 32 * 1024  # from a server whose client does not keep up
 
 
 class Loop(Protocol):
@@ -26,11 +25,15 @@ class Loop(Protocol):
     Attributes:
         buffer: shared by all sessions; nothing is kept in it between two calls.
         view: of the buffer.
+        long_room: of the buffer, what may be read behind the room for a frame's header.
+        short_room: the same, for a server whose client does not keep up.
         cipher_text: shared likewise, by those that speak TLS.
     """
 
     buffer: bytearray
     view: memoryview
+    long_room: memoryview
+    short_room: memoryview
     cipher_text: memoryview
 
     def later(self, call: Callable[[], None]) -> None:
@@ -218,7 +221,7 @@ class ServerEnd(End):
 
     def __init__(self, splice: DirectSplice, wire: Wire) -> None:
         super().__init__(splice, wire)
-        self._room = splice.loop.view[HEADER_ROOM:]
+        self._room = splice.loop.long_room
 
     @override
     def read(self) -> None:
@@ -230,9 +233,9 @@ class ServerEnd(End):
             start = put_header(loop.buffer, count)
             self.other.send(loop.view[start : HEADER_ROOM + count])
             if self.other.wire.unsent:
-                self._room = loop.view[HEADER_ROOM:_SHORT_READ_BYTES]
-            elif count > _SHORT_READ_BYTES // 4:
-                self._room = loop.view[HEADER_ROOM:]
+                self._room = loop.short_room
+            elif count == len(self._room):
+                self._room = loop.long_room
         if self.wire.at_end:
             splice.release()  # the transport meets the end by itself
 

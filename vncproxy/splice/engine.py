@@ -29,6 +29,7 @@ from vncproxy.splice.frames import HEADER_ROOM
 from vncproxy.splice.portable import Splice
 
 _BUFFER_BYTES = 256 * 1024
+_SHORT_READ_BYTES = 32 * 1024
 _SESSIONS_A_TURN = 256  # then the reactor has its turn; epoll goes on with the others
 
 
@@ -52,6 +53,8 @@ class Engine:
         self._ends: dict[int, End] = {}
         self.buffer = bytearray(HEADER_ROOM + _BUFFER_BYTES)
         self.view = memoryview(self.buffer)
+        self.long_room = self.view[HEADER_ROOM:]
+        self.short_room = self.view[HEADER_ROOM : HEADER_ROOM + _SHORT_READ_BYTES]
         self.cipher_text = memoryview(bytearray(_BUFFER_BYTES))
 
     @staticmethod

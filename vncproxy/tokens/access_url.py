@@ -1,4 +1,8 @@
-"""The URL that opens a console: composed exactly as nova does (since 31.0.0)."""
+"""The URL that opens a console: composed as nova does (since 31.0.0).
+
+Only where nova's would be broken, because a base URL of another console than noVNC's has a query
+of its own, is the token added to that.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ def access_url(base: str, console_type: str, token: Token) -> str:
     the WebSocket's address; other consoles' pages and clients take it as ``token``.
     """
     if console_type != "novnc":
-        return f"{base}?token={token.text}"
+        return f"{base}{'&' if '?' in base else '?'}token={token.text}"
     parts = urlsplit(base)
     old = parse_qsl(parts.query)
     path = next((value for name, value in old if name == "path"), "") + f"?token={token.text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vncproxy.model import Credentials, Grant, Token
@@ -30,13 +30,15 @@ class TokenIssuer:
     Args:
         table: where to.
         now: the current time in Unix seconds.
-        base_url: of the page that shows consoles, as browsers reach it.
+        base_urls: of the pages that show consoles, as browsers reach them, by console type.
     """
 
-    def __init__(self, table: TokenTable, now: Callable[[], float], base_url: str) -> None:
+    def __init__(
+        self, table: TokenTable, now: Callable[[], float], base_urls: Mapping[str, str]
+    ) -> None:
         self._table = table
         self._now = now
-        self._base_url = base_url
+        self._base_urls = base_urls
 
     def issue(
         self,
@@ -60,7 +62,7 @@ class TokenIssuer:
             port=port,
             instance_uuid=instance_uuid,
             expires=int(self._now()) + ttl_s,
-            access_url_base=self._base_url,
+            access_url_base=self._base_urls[console_type],
         )
         sealed = seal(credentials, token) if credentials else None
         self._table.add(grant, sealed, single_use)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -58,6 +58,10 @@ class SqlTokenStore:
     def find(self, token: Token) -> Deferred[Grant]:
         """Return what the token opens (see ``interfaces.TokenStore``)."""
         return self.call(lambda: self._table.find(token))
+
+    def standing(self, token_hashes: Sequence[str]) -> Deferred[frozenset[str]]:
+        """Return those of the tokens that have rows (see ``interfaces.TokenRegister``)."""
+        return self.call(lambda: self._table.standing(token_hashes))
 
     def purge(self) -> Deferred[int]:
         """Remove expired tokens; return how many there were."""

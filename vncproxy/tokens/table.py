@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -28,6 +28,7 @@ _GRANT_COLUMNS = (
     ROWS.c.access_url_base,
     ROWS.c.internal_access_path,
 )
+_MOST_HASHES = 1000  # in one query: SQLite and others bound a query's parameters
 
 
 class TokenTable:
@@ -108,6 +109,16 @@ class TokenTable:
             if single_use:
                 unused = {"token_hash": grant.token_hash, "expires": grant.expires}
                 connection.execute(insert(USES).values(**unused))
+
+    def standing(self, token_hashes: Sequence[str]) -> frozenset[str]:
+        """Return those of the tokens that have rows, expired or not."""
+        found: set[str] = set()
+        with transaction(self._engine) as connection:
+            for start in range(0, len(token_hashes), _MOST_HASHES):
+                some = token_hashes[start : start + _MOST_HASHES]
+                query = select(ROWS.c.token_hash).where(ROWS.c.token_hash.in_(some))
+                found.update(connection.execute(query).scalars())
+        return frozenset(found)
 
     def live(self) -> list[Grant]:
         """Return the rows that have not expired, the first to expire first."""

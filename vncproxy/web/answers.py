@@ -21,7 +21,10 @@ def set_common_headers(request: Request, frame_ancestors: Sequence[str]) -> None
 
 
 def allow_page_content(
-    request: Request, frame_ancestors: Sequence[str], inline_hashes: Sequence[str] = ()
+    request: Request,
+    frame_ancestors: Sequence[str],
+    inline_hashes: Sequence[str] = (),
+    inline_styles: bool = False,
 ) -> None:
     """Set the Content-Security-Policy of a page that shows a console.
 
@@ -29,12 +32,13 @@ def allow_page_content(
         request: whose answer is the page.
         frame_ancestors: who may frame it.
         inline_hashes: CSP sources of the inline scripts and styles that the page contains.
+        inline_styles: whether its scripts may make style sheets of their own.
     """
     own = " ".join(["'self'", *inline_hashes])
     rules = [
         "default-src 'none'",
         f"script-src {own}",
-        f"style-src {own}",
+        "style-src 'self' 'unsafe-inline'" if inline_styles else f"style-src {own}",
         "img-src 'self' data: blob:",
         "media-src 'self'",
         "font-src 'self'",

@@ -35,11 +35,18 @@ class Files(File):
     Args:
         path: of the directory, or of a file below it.
         frame_ancestors: who may frame the pages among them.
+        inline_styles: whether scripts of the pages may make style sheets, as xterm.js does.
     """
 
-    def __init__(self, path: str | Path, frame_ancestors: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        frame_ancestors: Sequence[str] = (),
+        inline_styles: bool = False,
+    ) -> None:
         super().__init__(str(path), defaultType="application/octet-stream")
         self._frame_ancestors = tuple(frame_ancestors)
+        self._inline_styles = inline_styles
 
     @override
     def getChild(self, path: bytes, request: Request) -> IResource:
@@ -50,7 +57,7 @@ class Files(File):
 
     @override
     def createSimilarFile(self, path: str) -> Files:
-        similar = type(self)(path, self._frame_ancestors)
+        similar = type(self)(path, self._frame_ancestors, self._inline_styles)
         similar.processors = self.processors
         similar.childNotFound = self.childNotFound
         return similar
@@ -80,7 +87,7 @@ class Files(File):
             return b""
         if self.path.endswith(".html"):
             hashes = inline_hashes(content.decode("utf-8", "replace"))
-            allow_page_content(request, self._frame_ancestors, hashes)
+            allow_page_content(request, self._frame_ancestors, hashes, self._inline_styles)
         return content
 
     render_HEAD = render_GET
@@ -98,24 +105,32 @@ def _is_plain_name(path: bytes) -> bool:
 
 
 def inline_hashes(html: str) -> list[str]:
-    """Return the CSP sources of a page's inline scripts and styles, as ``'sha256-...'``."""
+    """Return the CSP sources of a page's inline scripts and styles, as ``'sha256-...'``.
+
+    Those in attributes, which spice-html5's page has, need ``'unsafe-hashes'`` besides.
+    """
     parser = _InlineContent()
     parser.feed(html)
-    digests = [hashlib.sha256(text.encode()).digest() for text in parser.found]
-    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    digests = [hashlib.sha256(t.encode()).digest() for t in (*parser.found, *parser.attributes)]
+    hashes = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    return [*hashes, "'unsafe-hashes'"] if parser.attributes else hashes
 
 
 class _InlineContent(HTMLParser):
-    """Collects what stands between <script> or <style> and its end."""
+    """Collects what stands between <script> or <style> and its end, and onclick and its like."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
         self.found: list[str] = []
+        self.attributes: list[str] = []
         self._inside = False
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._inside = tag == "style" or (tag == "script" and "src" not in dict(attrs))
+        self.attributes += [
+            text for name, text in attrs if text and (name == "style" or name.startswith("on"))
+        ]
 
     @override
     def handle_data(self, data: str) -> None:

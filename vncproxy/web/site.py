@@ -51,6 +51,37 @@ def page_tree(
     return root
 
 
+def serial_pages(xterm: Path | None, frame_ancestors: Sequence[str]) -> Resource:
+    """Return the resources of the serial listener's plain requests: a terminal.
+
+    Args:
+        xterm: xterm.js's directory; without one the page can only say that it is missing.
+        frame_ancestors: who may frame the page.
+    """
+    root = Resource()
+    page = Files(_PAGE / "serial.html", frame_ancestors, inline_styles=True)
+    root.putChild(b"", page)
+    root.putChild(b"console", page)
+    root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
+    if xterm is not None:
+        root.putChild(b"xterm", Files(xterm, frame_ancestors))
+    return root
+
+
+def spice_pages(spice: Path | None, frame_ancestors: Sequence[str]) -> Resource:
+    """Return the resources of the SPICE listener's plain requests: spice-html5's files.
+
+    Args:
+        spice: spice-html5's directory; without one there are no pages.
+        frame_ancestors: who may frame them.
+    """
+    if spice is None:
+        return Resource()
+    root = Files(spice, frame_ancestors)
+    root.putChild(b"", Files(spice / "spice_auto.html", frame_ancestors))
+    return root
+
+
 class ConsoleSite(Site):
     """A listener's HTTP/1.1 side.
 
@@ -127,8 +158,10 @@ class ConsoleSite(Site):
 def _asks_for_verdict(request: Request) -> bool:
     if b"token" not in request.args:
         return False
-    accepts_json = "application/json" in (request.getHeader("accept") or "")
-    return accepts_json or request.path in _WEBSOCKET_PATHS
+    accepted = request.getHeader("accept") or ""
+    if "text/html" in accepted:  # somebody opens the page
+        return False
+    return "application/json" in accepted or request.path in _WEBSOCKET_PATHS
 
 
 class _Json(Resource):

@@ -14,6 +14,7 @@ class ConsoleauthGroup:
     """The values of these options of ``[consoleauth]``."""
 
     token_ttl: int
+    enforce_session_timeout: bool
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -24,6 +25,11 @@ OPTIONS: list[cfg.Opt] = [
         deprecated_name="console_token_ttl",
         deprecated_group="DEFAULT",
         help="Seconds that a token issued by `vncproxy token create` lives.",
+    ),
+    cfg.BoolOpt(
+        "enforce_session_timeout",
+        default=False,
+        help="End a running console when the token that opened it expires.",
     ),
 ]
 

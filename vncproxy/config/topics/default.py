@@ -27,7 +27,8 @@ OPTIONS: list[cfg.Opt] = [
         "cert",
         default="self.pem",
         help="PEM file of the certificate (and its key, where `key` is unset). When this file "
-        "exists, the listener of `[vnc] novncproxy_host` speaks TLS.",
+        "exists, the listeners of `[vnc] novncproxy_host`, `[serial_console] serialproxy_host` and "
+        "`[spice] html5proxy_host` speak TLS.",
     ),
     cfg.StrOpt("key", help="PEM file of the certificate's private key, when it is apart."),
     cfg.BoolOpt(

@@ -22,8 +22,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.MultiStrOpt(
         "listen",
         default=[],
-        help="Twisted endpoint string of a listener; may be given several times. It takes the "
-        "place of `[vnc] novncproxy_host` and `novncproxy_port`. Examples: "
+        help="Twisted endpoint string of a noVNC listener; may be given several times. It takes "
+        "the place of `[vnc] novncproxy_host` and `novncproxy_port`. Examples: "
         "`tcp:6080:interface=127.0.0.1`, `ssl:6080:privateKey=key.pem:certKey=cert.pem`, "
         "`unix:/run/vncproxy.sock`, `systemd:domain=INET:index=0`, `haproxy:tcp:6080`.",
     ),

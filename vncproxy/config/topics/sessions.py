@@ -20,6 +20,7 @@ class Sessions:
     stop_timeout: float
     max_message_size: int
     splice: Literal["auto", "epoll", "portable"]
+    revoke_check: float
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -64,6 +65,14 @@ OPTIONS: list[cfg.Opt] = [
         help="How bytes are moved: epoll, on Linux, takes an eighth of the CPU that portable does; "
         "portable works everywhere, and with every kind of endpoint. auto: epoll where it is to "
         "be had.",
+    ),
+    cfg.FloatOpt(
+        "revoke_check",
+        default=0,
+        min=0,
+        help="Seconds between two looks at the tokens of the running consoles: one whose token "
+        "was deleted before its time, as nova does with a server that is deleted or migrated "
+        "away, is ended. 0: none.",
     ),
 ]
 

@@ -19,6 +19,7 @@ AUTH_SCHEMES = (
 class VncGroup:
     """The values of these options of ``[vnc]``."""
 
+    enabled: bool
     novncproxy_host: str
     novncproxy_port: int
     novncproxy_base_url: str
@@ -29,6 +30,14 @@ class VncGroup:
 
 
 OPTIONS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "enabled",
+        default=True,
+        deprecated_name="vnc_enabled",
+        deprecated_group="DEFAULT",
+        help="Whether the machines have VNC consoles; then `[vncproxy] consoles` has novnc among "
+        "its defaults.",
+    ),
     cfg.StrOpt(
         "novncproxy_host",
         default="0.0.0.0",  # noqa: S104  nova's default

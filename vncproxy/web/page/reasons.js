@@ -63,3 +63,9 @@ export const NO_NOVNC = {
   reason: "The gateway's administrator has to install noVNC and name its directory in [DEFAULT] web.",
   retry: false,
 };
+
+export const NO_XTERM = {
+  headline: "xterm.js is missing",
+  reason: "The gateway's administrator has to install @xterm/xterm and name its directory in [vncproxy] xterm.",
+  retry: false,
+};

@@ -1,0 +1,70 @@
+"""Threads that may hang: how many there are, who waits, and what is left behind."""
+
+from __future__ import annotations
+
+import threading
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import TestCase
+
+from vncproxy.compute.threads import BoundedThreads
+
+
+class BoundedThreadsTests(TestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.threads = BoundedThreads(reactor, 2, self.id())  # type: ignore[arg-type]
+        self.gates: list[threading.Event] = []
+        self.began: list[int] = []
+
+    def tearDown(self) -> None:
+        for gate in self.gates:
+            gate.set()
+
+    def hang(self) -> Deferred[int]:
+        """Begin a call that returns its number when its gate opens."""
+        number, gate = len(self.gates), threading.Event()
+        self.gates.append(gate)
+
+        def call() -> int:
+            self.began.append(number)
+            gate.wait(30)
+            return number
+
+        return self.threads.call(call)
+
+    async def test_results_and_faults(self) -> None:
+        """Both come back to the reactor's thread."""
+        self.assertEqual(await self.threads.call(lambda: 7), 7)
+        with self.assertRaises(ZeroDivisionError):
+            await self.threads.call(lambda: 1 // 0)
+        self.assertEqual(self.threads.running, 0)
+
+    async def test_no_more_than_the_bound(self) -> None:
+        """The third waits until one of two ends; then its turn comes."""
+        calls = [self.hang() for _ in range(3)]
+        self.assertEqual(self.threads.running, 2)
+        self.gates[0].set()
+        self.assertEqual(await calls[0], 0)
+        self.gates[2].set()
+        self.assertEqual(await calls[2], 2)
+        self.assertEqual(sorted(self.began), [0, 1, 2])
+
+    async def test_a_call_that_nobody_waits_for(self) -> None:
+        """Forgotten in its turn it never begins; forgotten while it runs it ends unheard."""
+        runs, _runs, waits = self.hang(), self.hang(), self.hang()
+        for given_up in (waits, runs):
+            given_up.cancel()
+            with self.assertRaises(CancelledError):
+                await given_up
+        self.assertEqual(self.threads.running, 2)
+        self.gates[0].set()
+        self.assertEqual(await self.threads.call(lambda: "next"), "next")
+        self.assertNotIn(2, self.began)
+
+    async def test_hanging_threads_end_with_the_process(self) -> None:
+        """They are daemons: a host that never answers does not keep the gateway from stopping."""
+        _hangs = self.hang()
+        hanging = [thread for thread in threading.enumerate() if thread.name == self.id()]
+        self.assertEqual([thread.daemon for thread in hanging], [True])

@@ -1,0 +1,1 @@
+"""Who has which console: one small interface, and the drivers behind it."""

@@ -1,0 +1,73 @@
+"""Blocking calls in threads that may hang for ever without keeping anything else from its work."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class BoundedThreads:
+    """Makes each call in a daemon thread of its own, a few at a time; the others wait in turn.
+
+    Twisted's ThreadPool is not used because it joins its threads when it stops: a call that never
+    returns would keep the gateway from ending.
+
+    Args:
+        reactor: runs the callbacks.
+        most: calls that may run at once, > 0.
+        name: of the threads, for debuggers.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, most: int, name: str) -> None:
+        self._reactor = reactor
+        self._most = most
+        self._name = name
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    @property
+    def running(self) -> int:
+        """How many calls run now, those that nobody waits for any more among them."""
+        return self._running
+
+    def call(self, blocking: Callable[[], T]) -> Deferred[T]:
+        """Make the call; cancelling forgets it, but can't end one that runs."""
+
+        def forget(_answer: Deferred[T]) -> None:
+            if begin in self._waiting:
+                self._waiting.remove(begin)
+
+        answer: Deferred[T] = Deferred(forget)
+
+        def begin() -> None:
+            self._running += 1
+            threading.Thread(target=run, name=self._name, daemon=True).start()
+
+        def run() -> None:
+            result: T | Failure
+            try:
+                result = blocking()
+            except BaseException:
+                result = Failure()
+            self._reactor.callFromThread(finished, result)
+
+        def finished(result: T | Failure) -> None:
+            self._running -= 1
+            if self._waiting:
+                self._waiting.popleft()()
+            if not answer.called:
+                answer.callback(result)
+
+        if self._running < self._most:
+            begin()
+        else:
+            self._waiting.append(begin)
+        return answer
