@@ -14,10 +14,11 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	openssl:openssl systemd-analyze:systemd Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
 	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \
-	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev
+	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
+	/usr/lib/*/faketime/libfaketime.so.1:libfaketime
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz lint format types conf cover dist clean system-packages
+.PHONY: help run test check fuzz crowd lint format types conf cover dist clean system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +56,9 @@ cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp ## run the tests,
 
 fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB handshakes
 	$(BIN)/python -m tests.rfb.fuzz
+
+crowd: $(VENV)/dev.stamp .cache/novnc.stamp ## measure what 5,000 silent and slow connections do to others
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" $(BIN)/python -m tests.e2e.crowd
 
 dist: $(VENV)/dev.stamp ## build the wheel and the source archive
 	$(BIN)/python -m build

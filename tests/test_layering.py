@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
-    ["kinds", "model", "errors", "interfaces", "openssl"],
+    ["kinds", "model", "errors", "interfaces", "openssl", "measures"],
     ["config.topic"],
     ["config.topics.api", "config.topics.compute", "config.topics.keystone"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
@@ -19,11 +19,14 @@ _LAYERS = [
     ["config.topics.tls", "config.topics.balancers", "config.topics.stopping"],
     ["config.topics.sessions", "config.topics.targets", "config.topics.vnc"],
     ["config.topics.serial_console", "config.topics.spice", "config.topics.fronts"],
+    ["config.topics.limits", "config.topics.times", "config.topics.watching"],
     ["config.endpoints", "config.front", "config.options", "config.settings"],
     ["config.library", "config.read"],
+    ["limits.address", "limits.rate", "limits.failures", "limits.seats", "limits.waiting"],
+    ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
-    ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.sql"],
-    ["tokens.uses", "tokens.engine", "tokens.issue"],
+    ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
+    ["tokens.sql", "tokens.engine", "tokens.issue"],
     [
         "compute.interface",
         "compute.lookup",
@@ -36,13 +39,14 @@ _LAYERS = [
     ["compute.libvirt_connection", "compute.libvirt_host", "compute.libvirt"],
     ["compute.qmp"],
     ["compute.drivers", "compute.once", "compute.port_check"],
-    ["splice.producer", "splice.portable", "splice.frames", "splice.wire"],
+    ["splice.producer", "splice.frames", "splice.wire", "splice.portable"],
     ["splice.direct", "splice.engine", "opening", "rfb.negotiator"],
-    ["connect", "target_tls", "targets_file", "target"],
+    ["connect", "target_tls", "targets_file", "target_rules", "target_address", "target"],
     ["edge.networks", "edge.proxy_header", "edge.forwarded", "edge.certificates", "edge.tls"],
     ["session", "session_log", "observers", "registry", "revocation", "readiness"],
+    ["session_times", "audit", "timed", "metrics.node", "metrics.exposition"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.forwarding", "web.gate"],
-    ["web.lobby", "web.handover"],
+    ["web.lobby", "web.channel", "web.resume", "web.admission", "web.handover"],
     ["web.heartbeat", "web.websocket", "web.upgrade", "web.health", "web.site"],
     ["console_api.faults", "console_api.versions", "console_api.schemas"],
     [
@@ -57,10 +61,10 @@ _LAYERS = [
     ["console_api.site", "console_api.tls", "console_api.service"],
     ["demo.keys", "demo.pixels", "demo.screen", "demo.rfb_server", "demo.service"],
     ["reload", "logs", "listener", "edge.doorstep", "systemd", "signals"],
-    ["entrance", "supervision"],
+    ["entrance", "supervision", "watching", "steady"],
     ["workers.back_off", "workers.commands", "workers.assignment", "workers.sockets"],
     ["workers.place", "workers.parent", "workers.launch", "workers.reporter"],
-    ["service", "workers.child", "check"],
+    ["database", "consoles", "service", "workers.child", "check"],
     ["cli_verbs", "cli_consoles", "cli_callers"],
     ["tap", "cli"],
 ]
@@ -106,6 +110,11 @@ _PURE = {
     "tokens.issue",
     "workers.back_off",
     "tokens.uses",
+    "target_rules",
+    "limits.address",
+    "limits.rate",
+    "limits.seats",
+    "limits.waiting",
 }
 
 

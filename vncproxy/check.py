@@ -7,22 +7,27 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 
+from vncproxy.audit import AuditFile
 from vncproxy.compute.once import ask_once
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.consoles import target_tls_of
 from vncproxy.edge.certificates import ServedCertificate, load_certificates
 from vncproxy.edge.tls import SOON
 from vncproxy.entrance import fault_of, tls_options, trusted_items
 from vncproxy.errors import GatewayError
+from vncproxy.limits.build import most_descriptors, most_sessions_of
 from vncproxy.listener import ListenString, endpoint_from
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.rfb.security import methods_of
-from vncproxy.service import target_tls_of
+from vncproxy.target_rules import TargetRules
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.table import TokenTable
+from vncproxy.tokens.uses import TokenUses
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,11 @@ def check(settings: Settings) -> list[Finding]:
         *_certificates(settings),
         _tried("balancers", lambda: ", ".join(trusted_items(settings)) or "none are trusted"),
         _tried("VNC servers", lambda: _towards_servers(settings)),
+        _tried("targets", lambda: _targets(settings)),
         _tried("database", lambda: _database(settings)),
+        _tried("limits", lambda: _limits(settings)),
+        _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
+        _tried("metrics", lambda: _metrics(settings.watching.metrics_listen)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
         *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
@@ -115,6 +124,7 @@ def _database(settings: Settings) -> str:
     if settings.keeps_tokens:
         table.create()
     table.check()
+    TokenUses(engine, time.time, settings.limits.single_use, 0).ready()
     return engine.url.render_as_string(hide_password=True)
 
 
@@ -131,6 +141,38 @@ def _api(settings: Settings) -> str:
     if settings.api.api_cert:
         tls_options(settings.api)
     return f"lets in by {', '.join(settings.api.api_auth)}"
+
+
+def _targets(settings: Settings) -> str:
+    limits = settings.limits
+    TargetRules(limits.target_networks, limits.target_ports)
+    networks = ", ".join(limits.target_networks) or "anywhere but where no console is"
+    return f"{networks}; ports {', '.join(limits.target_ports) or 'any'}"
+
+
+def _limits(settings: Settings) -> str:
+    descriptors = most_descriptors()
+    most = most_sessions_of(settings, descriptors)
+    needed = 2 * most
+    if most and needed > descriptors:
+        raise ConfigError(
+            f"[vncproxy] max_sessions: {most} sessions need {needed} open files, and the limit is "
+            f"{descriptors}; raise it (LimitNOFILE, ulimit -n)"
+        )
+    return f"{most or 'any number of'} sessions, with {descriptors} open files"
+
+
+def _audit_log(path: str | None) -> str:
+    if path is None:
+        return "none"
+    AuditFile(path).close()
+    return path
+
+
+def _metrics(description: str | None) -> str:
+    if description is not None and find_spec("prometheus_client") is None:
+        raise ConfigError("prometheus-client is not installed; pip install 'vncproxy[metrics]'")
+    return description or "none"
 
 
 def _library(library: Library) -> Finding:

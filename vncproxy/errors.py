@@ -17,6 +17,9 @@ CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
 CLOSE_UNSUPPORTED_DATA = 1003
 CLOSE_INTERNAL_ERROR = 1011
+CLOSE_CLIENT_IDLE = 4408
+CLOSE_SESSION_TOO_LONG = 4440
+CLOSE_SERVER_IDLE = 4444
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def _refusal(status: int, words: str, level: Level = "warn") -> Answer:
 
 
 _NEW_LINK = "This console link is not valid or has expired. Open the console again."
+_BUSY = "The gateway serves as many consoles as it can. Try again in a few minutes."
 _NOT_READY = "The machine's console cannot be reached. Is the machine running?"
 _MISFIT = "The gateway and the machine's console could not agree on how to connect."
 
@@ -49,6 +53,11 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.MALFORMED: _refusal(400, "This is not a valid WebSocket request."),
     Ending.NO_TOKEN: _refusal(401, "The console link has no token. Open the console again."),
     Ending.ORIGIN_REFUSED: _refusal(403, "This console may not be opened from that web page."),
+    Ending.CLIENT_TOO_FAST: _refusal(429, "Too many consoles were opened at once. Try again soon."),
+    Ending.FAILED_TOKENS: _refusal(
+        429, "Too many bad links came from here. Wait a few minutes, then open a new one."
+    ),
+    Ending.GATEWAY_CROWDED: _refusal(503, _BUSY),
     Ending.TOKEN_INVALID: _refusal(401, _NEW_LINK),
     Ending.TOKEN_EXPIRED: _refusal(401, _NEW_LINK),
     Ending.TOKEN_USED: _refusal(
@@ -58,10 +67,22 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.STORE_UNAVAILABLE: _refusal(
         503, "The gateway can't check console links now. Try again in a minute.", "error"
     ),
+    Ending.AUDIT_UNAVAILABLE: _refusal(
+        503, "The gateway can't record sessions now, so it opens none. Try again later.", "error"
+    ),
+    Ending.GATEWAY_FULL: _refusal(503, _BUSY, "error"),
+    Ending.CLIENT_FULL: _refusal(429, "Too many consoles are open from here. Close one first."),
+    Ending.INSTANCE_FULL: _refusal(
+        429, "This machine's console is open too many times. Close one of them first."
+    ),
+    Ending.TOKEN_FULL: _refusal(429, "This console link is open too many times. Close one first."),
     Ending.INSTANCE_GONE: _refusal(404, _NEW_LINK),
     Ending.PORT_CHECK_FAILED: _refusal(401, _NEW_LINK),
     Ending.PORT_CHECK_UNAVAILABLE: _refusal(
         503, "The gateway can't ask the machine's host now. Try again in a minute.", "error"
+    ),
+    Ending.TARGET_FORBIDDEN: _refusal(
+        403, "The gateway may not connect to this machine's console.", "error"
     ),
     Ending.TARGET_REFUSED: _refusal(502, _NOT_READY),
     Ending.TARGET_UNREACHABLE: _refusal(504, _NOT_READY),
@@ -82,6 +103,15 @@ ANSWERS: dict[Ending, Answer] = {
     ),
     Ending.SERVER_CLOSED: Answer(200, CLOSE_NORMAL, "The machine closed the console."),
     Ending.SERVER_LOST: Answer(502, 4502, "The connection to the machine broke.", "warn"),
+    Ending.CLIENT_IDLE: Answer(
+        408, CLOSE_CLIENT_IDLE, "The console was closed because nobody used it for a while."
+    ),
+    Ending.SERVER_IDLE: Answer(
+        408, CLOSE_SERVER_IDLE, "The console was closed because its screen did not change."
+    ),
+    Ending.SESSION_TOO_LONG: Answer(
+        408, CLOSE_SESSION_TOO_LONG, "The longest time for a console is over. Open it again."
+    ),
     Ending.GATEWAY_STOPPING: Answer(
         503, CLOSE_GOING_AWAY, "The console gateway is being restarted."
     ),
@@ -120,6 +150,66 @@ class OriginRefused(GatewayError):
     """A browser sent the request for a page of a site that may not open consoles."""
 
     ending = Ending.ORIGIN_REFUSED
+
+
+class Later(GatewayError):
+    """Too much came at once.
+
+    Attributes:
+        retry_after_s: seconds after which the client may try again.
+    """
+
+    def __init__(self, for_operator: str, retry_after_s: float) -> None:
+        super().__init__(for_operator)
+        self.retry_after_s = retry_after_s
+
+
+class ClientTooFast(Later):
+    """A client asks for more consoles a second than ``[vncproxy] connection_rate``."""
+
+    ending = Ending.CLIENT_TOO_FAST
+
+
+class TooManyFailedTokens(Later):
+    """A client showed bad tokens, ``[vncproxy] failed_tokens`` in a row or more."""
+
+    ending = Ending.FAILED_TOKENS
+
+
+class GatewayCrowded(GatewayError):
+    """So many are being refused in words that this one is refused in HTTP."""
+
+    ending = Ending.GATEWAY_CROWDED
+
+
+class GatewayFull(GatewayError):
+    """The node has ``[vncproxy] max_sessions`` sessions."""
+
+    ending = Ending.GATEWAY_FULL
+
+
+class ClientFull(GatewayError):
+    """The client has ``[vncproxy] max_sessions_per_client`` sessions."""
+
+    ending = Ending.CLIENT_FULL
+
+
+class InstanceFull(GatewayError):
+    """The machine has ``[vncproxy] max_sessions_per_instance`` sessions."""
+
+    ending = Ending.INSTANCE_FULL
+
+
+class TokenFull(GatewayError):
+    """The token has ``[vncproxy] max_sessions_per_token`` sessions."""
+
+    ending = Ending.TOKEN_FULL
+
+
+class AuditUnavailable(GatewayError):
+    """The audit log can't be written, and ``[vncproxy] audit_required`` is set."""
+
+    ending = Ending.AUDIT_UNAVAILABLE
 
 
 class TokenInvalid(GatewayError):
@@ -168,6 +258,15 @@ class PortCheckUnavailable(GatewayError):
     """Whether the port is still that machine's could not be found out; so it counts as not."""
 
     ending = Ending.PORT_CHECK_UNAVAILABLE
+
+
+class TargetForbidden(GatewayError):
+    """The console's address or port is not among ``[vncproxy] target_networks``, ``target_ports``.
+
+    Without those options: it is one that no console has, such as a cloud's metadata service.
+    """
+
+    ending = Ending.TARGET_FORBIDDEN
 
 
 class TargetRefused(GatewayError):

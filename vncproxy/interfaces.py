@@ -14,7 +14,7 @@ from twisted.internet.interfaces import (
     ITLSTransport,
 )
 
-from vncproxy.model import Ending, Grant, SessionFacts, Token
+from vncproxy.model import Ending, Grant, Seat, SessionFacts, Token
 
 
 class TokenStore(Protocol):
@@ -47,6 +47,28 @@ class GrantCheck(Protocol):
         The Deferred fails with a ``GatewayError`` where it does not, or can't be found out;
         cancelling it makes the check cost nothing further.
         """
+
+
+class Limits(Protocol):
+    """What clients, machines and tokens may have at once, counted for the whole node.
+
+    Clients are named by ``limits.address``. The Deferreds may be cancelled.
+    """
+
+    def arrive(self, client: str) -> Deferred[None]:
+        """Count a request for a console; the Deferred may fail with ``ClientTooFast``."""
+
+    def begin_look_up(self, client: str) -> Deferred[None]:
+        """Fire when a token may be looked up; or fail with ``TooManyFailedTokens``."""
+
+    def end_look_up(self, client: str, good: bool | None) -> None:
+        """Learn what the token was that ``begin_look_up`` has allowed; None: nobody knows."""
+
+    def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
+        """Give the session of this name a place; fails as ``limits.seats.Seats.take``."""
+
+    def leave_seat(self, name: str) -> None:
+        """Take the place back, if the session of this name has one."""
 
 
 class Leg(Protocol):

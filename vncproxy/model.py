@@ -21,16 +21,28 @@ class Ending(enum.Enum):
     MALFORMED = "malformed"
     NO_TOKEN = "no-token"
     ORIGIN_REFUSED = "origin-refused"
+    # Refused for a limit, before the token is looked up.
+    CLIENT_TOO_FAST = "client-too-fast"
+    FAILED_TOKENS = "failed-tokens"
+    GATEWAY_CROWDED = "gateway-crowded"
     # Refused by the gate in words: an honest user meets these.
     TOKEN_INVALID = "token-invalid"
     TOKEN_EXPIRED = "token-expired"
     TOKEN_USED = "token-used"
     WRONG_CONSOLE_TYPE = "wrong-console-type"
     STORE_UNAVAILABLE = "store-unavailable"
+    AUDIT_UNAVAILABLE = "audit-unavailable"
+    # Refused for a limit, in words.
+    GATEWAY_FULL = "gateway-full"
+    CLIENT_FULL = "client-full"
+    INSTANCE_FULL = "instance-full"
+    TOKEN_FULL = "token-full"
     # The compute side says that the console is not, or no longer, that machine's.
     INSTANCE_GONE = "instance-gone"
     PORT_CHECK_FAILED = "port-check-failed"
     PORT_CHECK_UNAVAILABLE = "port-check-unavailable"
+    # The console is where the gateway may not go.
+    TARGET_FORBIDDEN = "target-forbidden"
     # The console could not be reached or did not let us in.
     TARGET_REFUSED = "target-refused"
     TARGET_UNREACHABLE = "target-unreachable"
@@ -49,6 +61,9 @@ class Ending(enum.Enum):
     TOKEN_REVOKED = "token-revoked"
     SERVER_CLOSED = "server-closed"
     SERVER_LOST = "server-lost"
+    CLIENT_IDLE = "client-idle"
+    SERVER_IDLE = "server-idle"
+    SESSION_TOO_LONG = "session-too-long"
     GATEWAY_STOPPING = "gateway-stopping"
     INTERNAL = "internal"
 
@@ -125,6 +140,24 @@ class Grant:
         if self.host.startswith("/"):
             return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a session takes up.
+
+    Attributes:
+        client: whom it is for.
+        instance: the machine's UUID.
+        token: the token's short name.
+        channel: whether it is one of several connections that make one session, as SPICE's are;
+            a client's channels with one token count once.
+    """
+
+    client: str
+    instance: str
+    token: str
+    channel: bool = False
 
 
 def new_request_id() -> str:

@@ -34,11 +34,20 @@ class Registry(Service):
         self.drain_timeout_s = drain_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._sessions: set[Session] = set()
+        self._refused = 0
         self._stopping = False
         self._empty: Deferred[None] | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __contains__(self, session: object) -> bool:
+        return session in self._sessions
+
+    @property
+    def refused(self) -> int:
+        """How many of the sessions only say why there is no console."""
+        return self._refused
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions))
@@ -46,6 +55,7 @@ class Registry(Service):
     def start(self, session: Session, browser: Leg) -> None:
         """Let a session begin, and forget it when it has ended."""
         self._sessions.add(session)
+        self._refused += session.refused
         ended = session.start(browser)
         ended.addErrback(lambda failure: self._log.failure("a session broke", failure))
         ended.addCallback(lambda _: self._forget(session))
@@ -54,6 +64,7 @@ class Registry(Service):
 
     def _forget(self, session: Session) -> None:
         self._sessions.discard(session)
+        self._refused -= session.refused
         if not self._sessions and self._empty is not None:
             self._empty.callback(None)
 

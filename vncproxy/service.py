@@ -6,68 +6,44 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
-from twisted.web.resource import Resource
 from typing_extensions import override
 
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
-from vncproxy.compute.port_check import DriverPortCheck
-from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import CommandLine, ConfigError
 from vncproxy.config.settings import Settings
-from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE, Entrance
-from vncproxy.interfaces import Leg
-from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
+from vncproxy.consoles import Consoles, Surroundings
+from vncproxy.database import Database, DatabaseThreads, purge_timer
+from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE
+from vncproxy.interfaces import Limits
+from vncproxy.limits.build import node_limits
 from vncproxy.listener import Listener, endpoint_from
-from vncproxy.model import Grant, SessionFacts
-from vncproxy.observers import Observers
-from vncproxy.opening import RawOpening
-from vncproxy.readiness import Readiness
 from vncproxy.registry import Registry
 from vncproxy.reload import Part, Reload
-from vncproxy.revocation import RevocationCheck
-from vncproxy.rfb.negotiator import Negotiator
-from vncproxy.session import SessionPolicy, endless
-from vncproxy.session_log import SessionLog
-from vncproxy.splice.engine import Engine
-from vncproxy.splice.portable import Splice
-from vncproxy.supervision import Hurried, notices, signals
-from vncproxy.target import Dialer
-from vncproxy.target_tls import TargetTls, TlsFiles
-from vncproxy.targets_file import TargetsFile
-from vncproxy.tokens.engine import open_database
+from vncproxy.supervision import notices, signals
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
-from vncproxy.web.forwarding import Forwarding
-from vncproxy.web.gate import Gate
-from vncproxy.web.health import Healthz, Readyz
-from vncproxy.web.origin import OriginRules
-from vncproxy.web.site import ConsoleSite, page_tree, serial_pages, spice_pages
-from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
-from vncproxy.web.websocket import BrowserFactory
+from vncproxy.watching import Watching, metrics_listener, rendered, watching
 from vncproxy.workers.launch import WorkerLauncher
 from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
 
 _API_THREADS = 2
+_PURGE_USES_S = 300
 FOLLOWED_BY_WORKERS = (
     *RELOADED_AT_THE_ENTRANCE,
     "[console] allowed_origins",
     "[vncproxy] drain_timeout",
 )
-_log = Logger()
 
 
 def build(
@@ -87,34 +63,159 @@ def build(
     Raises:
         ConfigError: an option can't be followed.
     """
-    database = _Database(settings, reactor)
+    database = Database(settings, reactor)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(
         DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)
     )
     if settings.purge_interval_s:
-        gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
+        gateway.addService(purge_timer(database.store.purge, settings.purge_interval_s))
+    gateway.addService(purge_timer(database.uses.purge, _PURGE_USES_S))
     driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
         _add_workers(gateway, settings, reactor, command_line, reload_parts)
     else:
-        registry = registry_of(settings, reactor)
-        endpoints = [
-            endpoint_from(reactor, listen, front.option)
-            for front in settings.served
-            for listen in front.listeners
-        ]
-        consoles = _Consoles(settings, reactor, database, driver, registry)
-        reload = Reload(settings, command_line.read, [*consoles.reload_parts(), *reload_parts])
-        gateway.addService(signals(reactor, consoles.hurried, reload))
-        consoles.add_to(gateway, endpoints)
-        drain_timeout_s = partial(getattr, registry, "drain_timeout_s")
-        gateway.addService(notices(settings, reactor, registry, drain_timeout_s))
+        _add_consoles(gateway, settings, reactor, database, driver, command_line, reload_parts)
     for part in _console_api(settings, reactor, driver, database.table):
         gateway.addService(part)
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
+
+
+def build_worker(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    registry: Registry,
+    endpoints: Sequence[IStreamServerEndpoint],
+    watched: Watching,
+    limits: Limits,
+    read_again: Callable[[], Settings],
+    reload_parts: Sequence[Part] = (),
+) -> Service:
+    """Return what of a gateway runs in each of its workers: all that a session needs.
+
+    Args:
+        settings: of all of it.
+        reactor: runs it.
+        registry: will know the sessions.
+        endpoints: of the listeners, in the settings' order.
+        watched: who watches the sessions.
+        limits: what clients may have at once.
+        read_again: returns the settings of a changed configuration, or raises ``ConfigError``.
+        reload_parts: what, besides the gateway's own parts, a reload changes.
+
+    Raises:
+        ConfigError: an option can't be followed.
+    """
+    database = Database(settings, reactor)
+    worker = StopInTurn()
+    worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
+    driver = _add_driver(worker, settings, reactor)
+    around = Surroundings(reactor, database, driver, registry, watched, limits)
+    consoles = Consoles(settings, around)
+    reload = Reload(settings, read_again, [*consoles.reload_parts(), *reload_parts])
+    worker.addService(signals(reactor, consoles.hurried, reload))
+    consoles.add_to(worker, endpoints)
+    return worker
+
+
+def registry_of(settings: Settings, reactor: Any) -> Registry:  # noqa: ANN401
+    """Return the registry of a process that serves browsers."""
+    return Registry(reactor, settings.stopping.stop_timeout, settings.stopping.drain_timeout)
+
+
+def _add_consoles(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    database: Database,
+    driver: ComputeDriver | None,
+    command_line: CommandLine,
+    reload_parts: Sequence[Part],
+) -> None:
+    """Add what serves browsers in this process, where there are no others."""
+    registry = registry_of(settings, reactor)
+    watched = watching(settings, registry, reactor)
+    if watched.metrics is not None:
+        gateway.addService(metrics_listener(settings, reactor, rendered(watched)))
+    limits = node_limits(settings, reactor.seconds)
+    endpoints = [
+        endpoint_from(reactor, listen, front.option)
+        for front in settings.served
+        for listen in front.listeners
+    ]
+    around = Surroundings(reactor, database, driver, registry, watched, limits)
+    consoles = Consoles(settings, around)
+    reload = Reload(settings, command_line.read, [*consoles.reload_parts(), *reload_parts])
+    gateway.addService(signals(reactor, consoles.hurried, reload))
+    consoles.add_to(gateway, endpoints)
+    drain_timeout_s = partial(getattr, registry, "drain_timeout_s")
+    gateway.addService(notices(settings, reactor, registry, drain_timeout_s))
+
+
+def _add_workers(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    command_line: CommandLine,
+    reload_parts: Sequence[Part],
+) -> None:
+    """Add the processes that serve browsers, and the sockets that they accept from."""
+    fronts = [(front, listen) for front in settings.served for listen in front.listeners]
+    held = [
+        (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
+    ]
+    count = settings.processes.workers
+    limits = node_limits(settings, reactor.seconds, count)
+    launcher = WorkerLauncher(reactor, settings, command_line, held, limits)
+    workers = Workers(reactor, count, launcher, partial(_exit_with_fault, reactor))
+
+    def reload_workers(_new: Settings) -> None:
+        launcher.reloaded = True
+        workers.signal("HUP")
+
+    parts = [*reload_parts, Part(FOLLOWED_BY_WORKERS, reload_workers)]
+    reload = Reload(settings, command_line.read, parts)
+    gateway.addService(signals(reactor, [workers], reload))
+    if settings.watching.metrics_listen:
+        gateway.addService(metrics_listener(settings, reactor, partial(_of_all, workers)))
+    gateway.addService(workers)
+    nobody = Factory()
+    nobody.noisy = False
+    for (front, description), (_, endpoint) in zip(fronts, held, strict=True):
+        gateway.addService(Listener(description, endpoint, nobody, front.options))
+    drain_timeout_s = settings.stopping.drain_timeout
+    gateway.addService(notices(settings, reactor, workers, lambda: drain_timeout_s))
+
+
+def _of_all(workers: Workers) -> Deferred[bytes]:
+    """Return the metrics of all workers as one text."""
+    from vncproxy.metrics.exposition import merged
+
+    async def ask() -> bytes:
+        answers = await workers.metrics()
+        return merged({str(number): text for number, text in answers.items()})
+
+    return Deferred.fromCoroutine(ask())
+
+
+def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
+    """Stop in order, and let the process end with 1 all the same: twistd would make it 0."""
+    atexit.register(os._exit, 1)
+    reactor.stop()
+
+
+def _add_driver(
+    gateway: MultiService,
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+) -> ComputeDriver | None:
+    """Add the compute driver, if one is configured, and return it."""
+    driver = driver_for(settings, reactor)
+    if driver is not None:
+        gateway.addService(DriverInUse(driver))
+    return driver
 
 
 def _console_api(
@@ -145,283 +246,6 @@ def _console_api(
         yield Listener(description, endpoint, factory, "[vncproxy] api_listen")
 
 
-def build_worker(
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-    registry: Registry,
-    endpoints: Sequence[IStreamServerEndpoint],
-    read_again: Callable[[], Settings],
-    reload_parts: Sequence[Part] = (),
-) -> Service:
-    """Return what of a gateway runs in each of its workers: all that a session needs.
-
-    Args:
-        settings: of all of it.
-        reactor: runs it.
-        registry: will know the sessions.
-        endpoints: of the listeners, in the settings' order.
-        read_again: returns the settings of a changed configuration, or raises ``ConfigError``.
-        reload_parts: what, besides the gateway's own parts, a reload changes.
-
-    Raises:
-        ConfigError: an option can't be followed.
-    """
-    database = _Database(settings, reactor)
-    worker = StopInTurn()
-    worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
-    driver = _add_driver(worker, settings, reactor)
-    consoles = _Consoles(settings, reactor, database, driver, registry)
-    reload = Reload(settings, read_again, [*consoles.reload_parts(), *reload_parts])
-    worker.addService(signals(reactor, consoles.hurried, reload))
-    consoles.add_to(worker, endpoints)
-    return worker
-
-
-def registry_of(settings: Settings, reactor: Any) -> Registry:  # noqa: ANN401
-    """Return the registry of a process that serves browsers."""
-    return Registry(reactor, settings.stopping.stop_timeout, settings.stopping.drain_timeout)
-
-
-class _Database:
-    """The token database, as a table for the start, and as a store for the sessions."""
-
-    def __init__(self, settings: Settings, reactor: Any) -> None:  # noqa: ANN401
-        self.table = TokenTable(open_database(settings), time.time)
-        self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
-        self.store = SqlTokenStore(
-            self.table, reactor, self.threads, settings.embedded.database_timeout
-        )
-
-
-def _add_driver(
-    gateway: MultiService,
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-) -> ComputeDriver | None:
-    """Add the compute driver, if one is configured, and return it."""
-    driver = driver_for(settings, reactor)
-    if driver is not None:
-        gateway.addService(DriverInUse(driver))
-    return driver
-
-
-class _Consoles:
-    """What serves browsers in a process, and what of it signals concern."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        reactor: Any,  # noqa: ANN401
-        database: _Database,
-        driver: ComputeDriver | None,
-        registry: Registry,
-    ) -> None:
-        self._settings = settings
-        self._reactor = reactor
-        self._store = database.store
-        self._checks = [DriverPortCheck(driver)] if driver else []
-        self._registry = registry
-        self._policy = _session_policy(settings, reactor)
-        self._readiness = Readiness(self._store.check, reactor, settings.stopping.drain_notice)
-        self._entrance = Entrance.of(settings, reactor)
-        self._forwarding = self._entrance.forwarding(settings)
-        self._origins = OriginRules(settings.console.allowed_origins)
-        self._sites = [(front, self._site(front.kind)) for front in settings.served]
-        lobbies = [site.lobby for _, site in self._sites]
-        self.hurried: list[Hurried] = [self._readiness, *lobbies, registry]
-
-    def _site(self, kind: Kind) -> ConsoleSite:
-        gate = Gate(self._store, self._origins, [kind.console_type], self._checks)
-        site = _console_site(
-            self._settings,
-            self._reactor,
-            kind,
-            self._policy,
-            gate,
-            self._registry,
-            self._forwarding,
-        )
-        site.resource.putChild(b"healthz", Healthz())
-        site.resource.putChild(b"readyz", Readyz(self._readiness))
-        return site
-
-    def add_to(self, tree: MultiService, endpoints: Sequence[IStreamServerEndpoint]) -> None:
-        """Add the services, in the order of their start."""
-        _say_if_cert_is_missing(self._settings)
-        tree.addService(self._registry)
-        interval_s = self._settings.sessions.revoke_check
-        if interval_s:
-            check = RevocationCheck(
-                self._registry, self._store, interval_s, self._reactor, time.time
-            )
-            tree.addService(check)
-        left = iter(endpoints)
-        for _, site in self._sites:
-            tree.addService(site.lobby)
-        for front, site in self._sites:
-            _say_where_library_is(library_for(self._settings, front.kind))
-            for description in front.listeners:
-                factory = self._entrance.before(site, description, front.option)
-                tree.addService(Listener(description, next(left), factory, front.options))
-        for watch in self._entrance.watches():
-            tree.addService(watch)
-        tree.addService(self._readiness)
-
-    def reload_parts(self) -> list[Part]:
-        """Return what a reload can change."""
-        return [
-            *self._entrance.reload_parts(),
-            Part(
-                ("[console] allowed_origins",),
-                lambda new: self._origins.allow(new.console.allowed_origins),
-            ),
-            Part(
-                ("[vncproxy] drain_timeout",),
-                lambda new: setattr(self._registry, "drain_timeout_s", new.stopping.drain_timeout),
-            ),
-        ]
-
-
-def _add_workers(
-    gateway: MultiService,
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-    command_line: CommandLine,
-    reload_parts: Sequence[Part],
-) -> None:
-    """Add the processes that serve browsers, and the sockets that they accept from."""
-    fronts = [(front, listen) for front in settings.served for listen in front.listeners]
-    held = [
-        (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
-    ]
-    launcher = WorkerLauncher(reactor, settings, command_line, held)
-    count = settings.processes.workers
-    workers = Workers(reactor, count, launcher, partial(_exit_with_fault, reactor))
-
-    def reload_workers(_new: Settings) -> None:
-        launcher.reloaded = True
-        workers.signal("HUP")
-
-    parts = [*reload_parts, Part(FOLLOWED_BY_WORKERS, reload_workers)]
-    reload = Reload(settings, command_line.read, parts)
-    gateway.addService(signals(reactor, [workers], reload))
-    gateway.addService(workers)
-    nobody = Factory()
-    nobody.noisy = False
-    for (front, description), (_, endpoint) in zip(fronts, held, strict=True):
-        gateway.addService(Listener(description, endpoint, nobody, front.options))
-    drain_timeout_s = settings.stopping.drain_timeout
-    gateway.addService(notices(settings, reactor, workers, lambda: drain_timeout_s))
-
-
-def _exit_with_fault(reactor: Any) -> None:  # noqa: ANN401
-    """Stop in order, and let the process end with 1 all the same: twistd would make it 0."""
-    atexit.register(os._exit, 1)
-    reactor.stop()
-
-
-def _session_policy(settings: Settings, reactor: Any) -> SessionPolicy:  # noqa: ANN401
-    """Return what the sessions of every kind of console have in common."""
-    return SessionPolicy(
-        clock=reactor,
-        dialer=Dialer(
-            reactor,
-            settings.sessions.connect_timeout,
-            target_tls_of(settings),
-            TargetsFile(settings.targets.targets_file),
-        ),
-        opener=RawOpening,
-        negotiation_timeout_s=settings.sessions.negotiation_timeout,
-        observer=Observers([SessionLog()]),
-        splice=_splice(settings.sessions.splice, reactor),
-        lifetime_s=_rest_of_token if settings.consoleauth.enforce_session_timeout else endless,
-    )
-
-
-def _rest_of_token(grant: Grant) -> float:
-    return grant.expires - time.time()
-
-
-def _console_site(
-    settings: Settings,
-    reactor: Any,  # noqa: ANN401
-    kind: Kind,
-    policy: SessionPolicy,
-    gate: Gate,
-    registry: Registry,
-    forwarding: Forwarding,
-) -> ConsoleSite:
-    if kind.speaks_rfb:
-        opener = partial(Negotiator, auth_schemes=settings.vnc.auth_schemes)
-        policy = replace(policy, opener=opener)
-    websockets = BrowserFactory(
-        settings.sessions.max_message_size,
-        settings.sessions.heartbeat_interval,
-        reactor,
-        kind.takes_text,
-    )
-    return ConsoleSite(
-        pages=_pages(settings, kind),
-        upgrade=ConsoleUpgrade(gate, policy, registry, websockets),
-        verdict=Verdict(gate, policy),
-        frame_ancestors=settings.listening.frame_ancestors,
-        timeout_s=settings.listening.request_timeout,
-        clock=reactor,
-        forwarding=forwarding,
-    )
-
-
-def _splice(
-    choice: str,
-    reactor: Any,  # noqa: ANN401
-) -> Callable[[Leg, Leg, SessionFacts], Splice]:
-    if choice == "portable" or (choice == "auto" and not Engine.is_possible(reactor)):
-        return Splice
-    if not Engine.is_possible(reactor):
-        raise ConfigError("[vncproxy] splice: there is no epoll here; choose auto or portable")
-    return Engine(reactor).splice
-
-
-def _pages(settings: Settings, kind: Kind) -> Resource:
-    pages = {NOVNC: page_tree, SERIAL: serial_pages, SPICE: spice_pages}[kind]
-    return pages(library_for(settings, kind).root, settings.listening.frame_ancestors)
-
-
-def _say_where_library_is(library: Library) -> None:
-    if library.fault is None:
-        _log.info("{name} is served from {root}", name=library.name, root=library.root)
-    elif not library.optional:
-        _log.warn("{fault}", fault=library.fault)
-
-
-def _say_if_cert_is_missing(settings: Settings) -> None:
-    cert = settings.default.cert
-    if settings.cert is None and cert not in ("self.pem", "none"):
-        _log.warn("[DEFAULT] cert: {cert} does not exist, so it is not served", cert=cert)
-
-
-def target_tls_of(settings: Settings) -> TargetTls:
-    """Return what makes the TLS connections to VNC servers."""
-    files = TlsFiles(
-        settings.vnc.vencrypt_ca_certs,
-        settings.vnc.vencrypt_client_cert,
-        settings.vnc.vencrypt_client_key,
-    )
-    return TargetTls(files, settings.targets.target_identity)
-
-
-def _purge_timer(store: SqlTokenStore, interval_s: int) -> TimerService:
-    async def purge() -> None:
-        try:
-            count = await store.purge()
-        except Exception as error:  # the next turn may do better
-            _log.warn("expired tokens could not be purged: {error}", error=error)
-        else:
-            _log.debug("{count} expired tokens purged", count=count)
-
-    return TimerService(interval_s, lambda: Deferred.fromCoroutine(purge()))
-
-
 def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Service:  # noqa: ANN401
     try:
         from vncproxy.demo.service import DemoConsole
@@ -448,37 +272,6 @@ class StopInTurn(MultiService):
                 await maybeDeferred(child.stopService)
             except Exception:  # one bad child must not keep the others open
                 self._log.failure("{child} did not stop cleanly", child=child)
-
-
-class DatabaseThreads(Service):
-    """The threads that talk to the token database.
-
-    Args:
-        threads: started and stopped here.
-        table: made at start, where the database is our own.
-        create_tables: whether it is.
-    """
-
-    def __init__(self, threads: ThreadPool, table: TokenTable, create_tables: bool) -> None:
-        self._threads = threads
-        self._table = table
-        self._create_tables = create_tables
-
-    @override
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        if self._create_tables:
-            self._table.create()
-
-    @override
-    def startService(self) -> None:
-        super().startService()
-        self._threads.start()
-
-    @override
-    def stopService(self) -> None:
-        super().stopService()
-        self._threads.stop()
 
 
 class DriverInUse(Service):

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
 from vncproxy.interfaces import Leg, SessionObserver
+from vncproxy.measures import NO_MEASURES, Measures, Phase
 from vncproxy.model import Ending, Grant, SessionFacts
 from vncproxy.opening import Opener, Opening
 from vncproxy.splice.portable import Splice
@@ -41,6 +42,7 @@ class SessionPolicy:
         observer: is told of every session's edges.
         splice: makes a session's splice of its two legs.
         lifetime_s: seconds that a console may stay open once it is; None for no such limit.
+        measures: is told how long the steps of an opening took.
     """
 
     clock: IReactorTime
@@ -50,6 +52,7 @@ class SessionPolicy:
     observer: SessionObserver
     splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
     lifetime_s: Callable[[Grant], float | None] = endless
+    measures: Measures = NO_MEASURES
 
 
 class Session:
@@ -75,6 +78,16 @@ class Session:
         self._opening: Opening | None = None
         self._interruptible: Deferred[None] | None = None
         self._splice: Splice | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many of its bytes wait here for one of the peers."""
+        return self._splice.buffered_bytes if self._splice else 0
+
+    @property
+    def refused(self) -> bool:
+        """Whether it only says why there is no console."""
+        return self._refusal is not None
 
     def start(self, browser: Leg) -> Deferred[None]:
         """Serve the browser; the Deferred fires when nothing of the session is left open."""
@@ -143,6 +156,7 @@ class Session:
         )
         self._splice = self._policy.splice(browser, server, self.facts)
         self._splice.start(*opening.rest())
+        self._took("all", self.facts.started)
         await self._stay_open(grant)
 
     async def _stay_open(self, grant: Grant) -> None:
@@ -157,7 +171,9 @@ class Session:
             raise SessionExpired(f"token {grant.token_id} expired at {grant.expires}") from error
 
     async def _open(self, opening: Opening, grant: Grant) -> Leg:
+        begun = self._policy.clock.seconds()
         reached = await self._policy.dialer.dial(grant)
+        connected = self._took("connect", begun)
         self._log.debug(
             "{request_id} reached {target}",
             request_id=self.facts.request_id,
@@ -168,7 +184,14 @@ class Session:
         if reached.early:
             reached.leg.received(reached.early)
         await agreed
+        self._took("handshake", connected)
         return reached.leg
+
+    def _took(self, phase: Phase, begun: float) -> float:
+        """Tell how long a phase took that ends now; return the time."""
+        now = self._policy.clock.seconds()
+        self._policy.measures.took(phase, now - begun)
+        return now
 
     async def _say_why(self, browser: Leg, opening: Opening) -> None:
         """Tell a browser that still waits for its console why there will be none."""

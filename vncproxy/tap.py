@@ -16,6 +16,7 @@ from vncproxy.config.read import CommandLine, ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.logs import GatewayLog
 from vncproxy.service import build
+from vncproxy.steady import keep_steady
 
 _PROGRAM = "twistd vncproxy"
 
@@ -38,6 +39,7 @@ def makeService(options: Options) -> Service:  # noqa: N802  twistd's name for i
     """Return the gateway that the command line and the configuration files describe."""
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     settings = options.settings
     twistds = options.parent["logfile"] if options.parent else None
     try:

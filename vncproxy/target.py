@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -43,6 +43,8 @@ from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.openssl import openssl_text
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
+from vncproxy.target_address import CheckedEndpoint
+from vncproxy.target_rules import TargetRules
 from vncproxy.target_tls import TargetTls, TlsClient
 from vncproxy.targets_file import TargetsFile
 
@@ -172,15 +174,22 @@ class Dialer:
         timeout_s: seconds, > 0, for name look-up and connection together.
         tls: makes TLS connections.
         targets: what is known of certain servers.
+        rules: where they may be.
     """
 
     def __init__(
-        self, reactor: IReactorTime, timeout_s: float, tls: TargetTls, targets: TargetsFile
+        self,
+        reactor: IReactorTime,
+        timeout_s: float,
+        tls: TargetTls,
+        targets: TargetsFile,
+        rules: TargetRules | None = None,
     ) -> None:
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._tls = tls
         self._targets = targets
+        self._rules = rules or TargetRules()
         self._factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
         self._factory.noisy = False
 
@@ -188,6 +197,7 @@ class Dialer:
         """Return the connection to the grant's server.
 
         Raises:
+            TargetForbidden: no console may be there.
             TargetRefused: nothing listens there.
             TargetUnreachable: no such host, or no way to it.
             TargetTimeout: no answer in time.
@@ -230,8 +240,10 @@ class Dialer:
 
     def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
         if grant.host.startswith("/"):
+            self._rules.check_socket(grant.host)
             return UNIXClientEndpoint(self._reactor, grant.host, self._timeout_s)
-        return HostnameEndpoint(self._reactor, grant.host, grant.port, self._timeout_s)
+        self._rules.check_port(grant.port)
+        return CheckedEndpoint(self._reactor, grant.host, grant.port, self._timeout_s, self._rules)
 
 
 def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:

@@ -32,6 +32,7 @@ class FakeTarget:
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
+            request_queue_size = 128
             block_on_close = False
             allow_reuse_address = True
 
@@ -75,6 +76,14 @@ def echo(connection: socket.socket) -> None:
     rfb_handshake(connection)
     while data := connection.recv(65536):
         connection.sendall(data)
+
+
+def flood(connection: socket.socket) -> None:
+    """Be a console that sends 50 MB, as fast as they are taken."""
+    rfb_handshake(connection)
+    with contextlib.suppress(OSError):
+        connection.sendall(bytes(50_000_000))
+        silent(connection)
 
 
 def rfb_33(connection: socket.socket) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 from unittest import SkipTest
 
+from tests.audit_lines import checked_lines
 from vncproxy import cli
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
@@ -160,6 +161,10 @@ class Gateway:
         cert: PEM file of a certificate and its key; None for no TLS.
         flags: more of twistd's command line.
         more: sections at the configuration's end.
+        environment: added to its environment.
+
+    Attributes:
+        secrets: what must not be in its audit log, which is checked when it stops.
     """
 
     def __init__(
@@ -169,12 +174,20 @@ class Gateway:
         novnc: str | None = None,
         database: str | None = None,
         cert: Path | None = None,
+        environment: dict[str, str] | None = None,
         more: str = "",
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.secrets: list[str] = []
+        self._environment = environment
         self.port = free_port()
         self.config_file = self.directory / "vncproxy.conf"
-        lines = {"state_path": self.directory / "state", **(options or {})}
+        lines = {
+            "state_path": self.directory / "state",
+            "audit_log": self.directory / "audit.log",
+            **(options or {}),
+        }
+        self._audit_log = Path(str(lines["audit_log"]))
         self.config_file.write_text(
             f"[DEFAULT]\nweb = {novnc or novnc_directory()}\ncert = {cert or 'none'}\n"
             f"[vnc]\nnovncproxy_port = {self.port}\n"
@@ -192,7 +205,7 @@ class Gateway:
 
     def start(self) -> None:
         """Start its program; it was stopped by ``program.stop()`` if it ran before."""
-        self.program = Program(self._command)
+        self.program = Program(self._command, self._environment)
         self.program.wait_for(r"listening on ")
 
     def _not_embedded(self, database: str) -> str:
@@ -232,7 +245,15 @@ class Gateway:
 
     def console_url(self, port: int, *options: str) -> str:
         """Return the URL that opens the console at this loopback port."""
-        return issue_token(self.config_file, port, *options)
+        url = issue_token(self.config_file, port, *options)
+        self.secrets.append(url[-36:])
+        return url
+
+    def audit(self) -> list[dict[str, object]]:
+        """Return the lines of its audit log, which are checked by that."""
+        text = self._audit_log.read_text() if self._audit_log.is_file() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last one may be half there
+        return checked_lines(whole, self.secrets)
 
     def sockets(self) -> int:
         """Return how many sockets the gateway has open."""
@@ -245,6 +266,7 @@ class Gateway:
     def stop(self) -> int:
         """Stop it; return its exit status."""
         status = self.program.stop()
+        self.audit()
         shutil.rmtree(self.directory, ignore_errors=True)
         return status
 

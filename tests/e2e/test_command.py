@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -106,7 +107,7 @@ class CheckCommandTests(CommandTestCase):
         self.assertEqual(status, 0)
         self.assertTrue(all(ok for ok, _ in findings.values()))
         lines = self.run_command("check").stdout.splitlines()
-        self.assertEqual(len(lines), 8)
+        self.assertEqual(len(lines), 13)
         self.assertIn("ok    processes             one", lines)
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
@@ -123,6 +124,33 @@ class CheckCommandTests(CommandTestCase):
         status, findings = self.check()
         self.assertEqual((status, findings["database"][0]), (1, False))
         self.assertIn("vncproxy database create", findings["database"][1])
+
+    def test_limits_and_watching(self) -> None:
+        """Wrong networks, more sessions than files, and an audit log that can't be written."""
+        self.configure(
+            "target_networks = 10.0.0.0/33\nmax_sessions = 100000000\naudit_log = /no/such/log\n"
+        )
+        status, findings = self.check()
+        self.assertEqual(status, 1)
+        for subject, words in [
+            ("targets", "target_networks"),
+            ("limits", "LimitNOFILE"),
+            ("audit log", "can't write /no/such/log"),
+        ]:
+            self.assertFalse(findings[subject][0])
+            self.assertIn(words, findings[subject][1])
+
+    def test_single_use_without_its_table(self) -> None:
+        """A database of nova's lacks the table that single use needs."""
+        database = f"sqlite:///{self.directory}/nova.sqlite"
+        self.configure(f"single_use = True\n[database]\nconnection = {database}\n")
+        self.run_command("database", "create")
+        self.assertTrue(self.check()[1]["database"][0])
+        with sqlite3.connect(self.directory / "nova.sqlite") as nova:
+            nova.execute("DROP TABLE vncproxy_token_uses")
+        ok, text = self.check()[1]["database"]
+        self.assertFalse(ok)
+        self.assertIn("vncproxy_token_uses", text)
 
     def test_certificates(self) -> None:
         """A good one, an expired one, and one with another's key."""

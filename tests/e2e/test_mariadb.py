@@ -6,6 +6,7 @@ import atexit
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from functools import cache
@@ -14,7 +15,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e import fake_targets
-from tests.e2e.browser import ScriptedBrowser
+from tests.e2e.at_once import IN_WORDS, OPEN, AtOnce
+from tests.e2e.browser import ScriptedBrowser, websocket_url
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import Gateway, Program, becomes_true, require
 
@@ -55,6 +57,14 @@ class MariaDb:
     def stop(self) -> None:
         """Stop the server."""
         self._program.stop()
+
+    def pause(self) -> None:
+        """Let the server do nothing until ``go_on``, as on a host that has frozen."""
+        os.kill(self._program.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it work again."""
+        os.kill(self._program.pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop it, and remove its directory."""
@@ -126,6 +136,47 @@ class MariaDbTests(SynchronousTestCase):
             self.assert_opens(url)
         self.assertNotIn("hunter2", self.gateway.log)
         self.assertNotIn("Traceback", self.gateway.log)
+
+    def test_a_server_that_hangs(self) -> None:
+        """While the database does not answer users are told so; running consoles go on."""
+        self.gateway.command("database", "create")
+        url = self.gateway.console_url(self.target.port)
+        with ScriptedBrowser(url) as running:
+            running.open_console()
+            self.database.pause()
+            try:
+                clients = AtOnce([("127.0.0.1", websocket_url(url))] * 25)  # threads are fewer
+                clients.settle(self.gateway, still_open=0)
+                self.assertEqual(clients.outcomes, {IN_WORDS: 25})
+                running.write(b"still here")
+                self.assertEqual(running.read(10), b"still here")
+            finally:
+                self.database.go_on()
+            self.assertTrue(becomes_true(lambda: self.opens(url)))
+        reasons = {line["reason"] for line in self.gateway.audit() if line["event"] == "refused"}
+        self.assertEqual(reasons, {"store-unavailable"})
+        self.assertNotIn("Traceback", self.gateway.log)
+
+    def opens(self, url: str) -> bool:
+        with ScriptedBrowser(url) as browser:
+            browser.write_version()
+            return browser.read(1) == b"\x01"
+
+    def test_single_use(self) -> None:
+        """Of fifty clients with one token, at two gateways at once, exactly one gets in."""
+        self.gateway.command("database", "create")
+        second = Gateway({"single_use": True}, database=self.database.url)
+        self.addCleanup(second.stop)
+        for option in ("--single-use", "--ttl=600"):  # issued so; or made so where it is used
+            url = websocket_url(self.gateway.console_url(self.target.port, option))
+            elsewhere = url.replace(str(self.gateway.port), str(second.port))
+            both = [url, elsewhere] if option == "--single-use" else [elsewhere, elsewhere]
+            clients = AtOnce([("127.0.0.1", url) for url in both] * 25)
+            clients.settle(self.gateway, still_open=1)
+            self.assertEqual(clients.outcomes, {OPEN: 1, IN_WORDS: 49})
+        self.assertEqual(
+            self.database.run("SELECT COUNT(*) FROM nova.vncproxy_token_uses").strip(), "2"
+        )
 
     def test_no_tables(self) -> None:
         """A database that is none of nova's is reported, and does not stop the gateway."""

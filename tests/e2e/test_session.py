@@ -41,6 +41,7 @@ class GatewayTestCase(SynchronousTestCase):
         self.gateway = impatient_gateway()
         self.sockets_before = 1  # the listener's
         self.log_before = len(self.gateway.log)
+        self.addCleanup(self.gateway.audit)
 
     def target(self, script: Script) -> FakeTarget:
         """Start a scripted console for this test."""

@@ -18,14 +18,23 @@ from twisted.web.server import Site
 
 from tests.helpers import RecordingObserver
 from vncproxy.edge.networks import TrustedProxies
-from vncproxy.errors import GatewayError, TokenInvalid
+from vncproxy.errors import GatewayError, TokenInvalid, TokenUsed
 from vncproxy.kinds import NOVNC, Kind
+from vncproxy.limits.failures import FailedTokens
+from vncproxy.limits.node import NodeLimits
+from vncproxy.limits.rate import Rate
+from vncproxy.limits.seats import MostSessions, Seats
+from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.model import Grant, Token
+from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
 from vncproxy.registry import Registry
 from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.session import SessionPolicy
 from vncproxy.target import Dialer, Reached
+from vncproxy.tokens.sql import SqlTokenUses
+from vncproxy.tokens.uses import Use
+from vncproxy.web.admission import Admission
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
@@ -76,6 +85,37 @@ class FakeCheck:
         """Pass, or not."""
         self.asked.append(grant)
         return fail(self.error) if self.error else succeed(None)
+
+
+class FakeUses:
+    """Uses of tokens: none is of single use, unless the test says so."""
+
+    def __init__(self) -> None:
+        self.single_use: set[str] = set()
+        self.used: dict[str, str] = {}
+        self.ended_with: list[str] = []
+
+    def use(self, grant: Grant, client: str, secret: str | None, new_secret: str) -> Deferred[Use]:
+        """Use a token."""
+        if grant.token_hash not in self.single_use:
+            return succeed(Use.UNCOUNTED)
+        if grant.token_hash not in self.used:
+            self.used[grant.token_hash] = new_secret
+            return succeed(Use.FIRST)
+        if self.used[grant.token_hash] == secret:
+            return succeed(Use.RESUMED)
+        return fail(TokenUsed("used"))
+
+    def check(self, grant: Grant, secret: str | None) -> Deferred[None]:
+        """Fail where it was used by another."""
+        if self.used.get(grant.token_hash, secret) != secret:
+            return fail(TokenUsed("used"))
+        return succeed(None)
+
+    def ended(self, grant: Grant, secret: str) -> Deferred[None]:
+        """Keep with which secret a session was opened that has ended."""
+        self.ended_with.append(secret)
+        return succeed(None)
 
 
 class NoDialer:
@@ -136,6 +176,10 @@ class WebHarness:
         kind: of the consoles that the site is for.
         pages: makes the resources of plain requests.
         forwarding: what is believed of balancers; by default nobody is one.
+        rate: consoles a second of a client, one at once; 0 for any number.
+        failed_tokens: bad tokens of a client.
+        most: sessions.
+        most_waiting: connections without a session.
     """
 
     def __init__(
@@ -145,28 +189,50 @@ class WebHarness:
         kind: Kind = NOVNC,
         pages: Callable[[Path | None, Sequence[str]], Resource] = page_tree,
         forwarding: Forwarding | None = None,
+        rate: float = 0,
+        failed_tokens: int = 0,
+        most: MostSessions = MostSessions(),  # noqa: B008  it is frozen
+        most_waiting: int = 0,
     ) -> None:
         self.clock = Clock()
         self.store = FakeStore()
         self.observer = RecordingObserver()
         self.registry = Registry(self.clock, 3.0)
         opener = partial(Negotiator, auth_schemes=["none"]) if kind.speaks_rfb else RawOpening
-        policy = SessionPolicy(self.clock, cast(Dialer, NoDialer()), opener, 15.0, self.observer)
         self.check = FakeCheck()
+        self.waiting = WaitingConnections(most_waiting)
+        self.uses = FakeUses()
+        limits = NodeLimits(
+            Rate(rate, 1, self.clock.seconds),
+            FailedTokens(failed_tokens, self.clock.seconds),
+            Seats(most),
+        )
         gate = Gate(self.store, OriginRules(allowed_origins), [kind.console_type], [self.check])
+        self.admission = Admission(
+            gate, limits, cast(SqlTokenUses, self.uses), lambda: 1_700_000_000, framed=False
+        )
+        policy = SessionPolicy(
+            self.clock,
+            cast(Dialer, NoDialer()),
+            opener,
+            15.0,
+            Observers([self.admission, self.observer]),
+        )
         self.site = ConsoleSite(
             pages=pages(library, ["'self'"]),
             upgrade=ConsoleUpgrade(
-                gate,
+                self.admission,
                 policy,
                 self.registry,
                 BrowserFactory(1 << 20, 25, self.clock, kind.takes_text),
+                most_told=most_waiting,
             ),
-            verdict=Verdict(gate, policy),
+            verdict=Verdict(self.admission, policy),
             frame_ancestors=["'self'"],
             timeout_s=30,
             clock=self.clock,
             forwarding=forwarding or Forwarding(TrustedProxies()),
+            waiting=self.waiting,
         )
 
     def connect(self) -> Connection:

@@ -10,12 +10,17 @@ from twisted.internet.task import Clock
 
 from tests.helpers import grant_for
 from tests.workers.links import Wires
+from vncproxy.config.read import read_settings
+from vncproxy.limits.build import node_limits
+from vncproxy.limits.shared import LimitsKeeper
 from vncproxy.model import Ending, SessionFacts, Token
 from vncproxy.registry import Registry
 from vncproxy.workers.commands import Link, Report, State
 from vncproxy.workers.launch import ParentEnd
 from vncproxy.workers.place import Place
 from vncproxy.workers.reporter import WorkerEnd
+
+_SETTINGS = read_settings([], "vncproxy")
 
 
 class RunningClock(Clock):
@@ -53,7 +58,9 @@ class FakeProcess:
         self.sessions: list[FakeSession] = []
         self.fewest = -1
         self._place = place
-        self.link: Link = ParentEnd(place.reported)
+        self.link: Link = ParentEnd(
+            place.reported, LimitsKeeper(node_limits(_SETTINGS, clock.seconds))
+        )
         registry = cast(Registry, self.sessions)
         self._worker = WorkerEnd(self._stop, registry, lambda: b"metrics of %d" % pid, clock)
         self.wires = Wires(self.link, self._worker)

@@ -21,6 +21,7 @@ from vncproxy.config.topics import (
     embedded,
     fronts,
     keystone,
+    limits,
     listening,
     processes,
     serial_console,
@@ -28,8 +29,10 @@ from vncproxy.config.topics import (
     spice,
     stopping,
     targets,
+    times,
     tls,
     vnc,
+    watching,
 )
 
 TOPICS: tuple[Topic, ...] = (
@@ -49,6 +52,9 @@ TOPICS: tuple[Topic, ...] = (
     sessions.TOPIC,
     stopping.TOPIC,
     targets.TOPIC,
+    limits.TOPIC,
+    times.TOPIC,
+    watching.TOPIC,
     compute.TOPIC,
     api.TOPIC,
     keystone.TOPIC,

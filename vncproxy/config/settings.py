@@ -18,6 +18,7 @@ from vncproxy.config.topics.default import DefaultGroup
 from vncproxy.config.topics.embedded import Embedded
 from vncproxy.config.topics.fronts import Fronts
 from vncproxy.config.topics.keystone import KeystoneAuthtoken
+from vncproxy.config.topics.limits import LimitsGroup
 from vncproxy.config.topics.listening import Listening
 from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.serial_console import SerialConsoleGroup
@@ -25,8 +26,10 @@ from vncproxy.config.topics.sessions import Sessions
 from vncproxy.config.topics.spice import SpiceGroup
 from vncproxy.config.topics.stopping import Stopping
 from vncproxy.config.topics.targets import Targets
+from vncproxy.config.topics.times import Times
 from vncproxy.config.topics.tls import Tls
 from vncproxy.config.topics.vnc import VncGroup
+from vncproxy.config.topics.watching import Watching
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 
 _EMBEDDED_PURGE_INTERVAL_S = 300
@@ -52,6 +55,9 @@ class Settings:
     sessions: Sessions
     stopping: Stopping
     targets: Targets
+    limits: LimitsGroup
+    times: Times
+    watching: Watching
     compute: Compute
     api: Api
     keystone_authtoken: KeystoneAuthtoken

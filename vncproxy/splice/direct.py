@@ -90,6 +90,13 @@ class DirectSplice(Splice):
         self.release()
 
     @property
+    @override
+    def buffered_bytes(self) -> int:
+        if self._ends is None:
+            return super().buffered_bytes
+        return sum(len(end.wire.unsent) for end in self._ends)
+
+    @property
     def borrowed(self) -> bool:
         """Whether the engine has the sockets."""
         return self._ends is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vncproxy.interfaces import Leg
 from vncproxy.model import SessionFacts
+from vncproxy.splice.wire import unsent_bytes
 
 
 class Splice:
@@ -38,6 +39,11 @@ class Splice:
 
     def stop(self) -> None:
         """Leave the legs as their transports know them: the session's end begins."""
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes of the session wait here for one of the peers."""
+        return unsent_bytes(self._browser.transport) + unsent_bytes(self._server.transport)
 
     def _to_browser(self, data: bytes) -> None:
         self._facts.bytes_to_client += len(data)

@@ -202,6 +202,15 @@ class TlsWire(Wire):
         self.push(data)  # keeps the order of what is encrypted by itself
 
 
+def unsent_bytes(transport: object) -> int:
+    """Return how many bytes wait in a Twisted transport for their peer to take them."""
+    beneath = getattr(transport, "transport", None)
+    connection = transport if isinstance(transport, FileDescriptor) else beneath
+    if not isinstance(connection, FileDescriptor):
+        return 0
+    return len(connection.dataBuffer) - connection.offset + connection._tempDataLen
+
+
 def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:
     """Return the wire beneath a Twisted transport, or None where there is more than socket and TLS.
 

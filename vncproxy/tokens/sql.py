@@ -12,8 +12,10 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from vncproxy.errors import StoreUnavailable
+from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.model import Grant, Token
 from vncproxy.tokens.table import TokenTable
+from vncproxy.tokens.uses import TokenUses, Use
 
 T = TypeVar("T")
 
@@ -40,6 +42,9 @@ class SqlTokenStore:
         timeout_s: seconds, > 0; a look-up that takes longer fails with ``StoreUnavailable``.
         at_once: how many calls may run at once, so that each next one is begun by the reactor and
             not by a thread that is done; None for as many as there are threads.
+
+    Attributes:
+        measures: is told how long the calls take.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class SqlTokenStore:
         timeout_s: float,
         at_once: int | None = None,
     ) -> None:
+        self.measures: Measures = NO_MEASURES
         self._table = table
         self._reactor = reactor
         self._threads = threads
@@ -89,14 +95,77 @@ class SqlTokenStore:
             nonlocal wanted
             wanted = False
             self._waiting -= 1
+            self._measure(result, self._reactor.seconds() - begun)
             return result
 
         self._waiting += 1
+        begun = self._reactor.seconds()
         answer: Deferred[T] = self._slots.run(
             deferToThreadPool, self._reactor, self._threads, call_if_wanted
         )
         answer.addTimeout(self._timeout_s, self._reactor, _too_late)
         return answer.addBoth(settle)
+
+    def _measure(self, result: object, seconds: float) -> None:
+        failure = result if isinstance(result, Failure) else None
+        if failure is None or not failure.check(CancelledError):
+            failed = failure is not None and failure.check(StoreUnavailable) is not None
+            self.measures.called("database", seconds, failed)
+
+
+class SqlTokenUses:
+    """Counts the uses of tokens in SQL, in the store's threads.
+
+    Args:
+        uses: the blocking calls.
+        store: whose threads and time-out to use.
+    """
+
+    def __init__(self, uses: TokenUses, store: SqlTokenStore) -> None:
+        self._uses = uses
+        self._store = store
+
+    def use(self, grant: Grant, client: str, secret: str | None, new_secret: str) -> Deferred[Use]:
+        """Use a token (see ``TokenUses.use``).
+
+        When the Deferred is cancelled, or the database too slow, the token is not used.
+        """
+        use: Use | None = None
+        wanted = True
+
+        def take_back() -> None:
+            if use is Use.FIRST:
+                self._uses.undo(grant, new_secret)
+            elif use is Use.RESUMED and secret is not None:
+                self._uses.ended(grant, secret)
+
+        def use_if_wanted() -> Use:
+            nonlocal use
+            use = self._uses.use(grant, client, secret, new_secret)
+            if not wanted:  # the answer comes too late
+                take_back()
+            return use
+
+        def failed(failure: Failure) -> Failure:
+            nonlocal wanted
+            wanted = False
+            if use is not None:  # the thread was through, but we have not heard
+                self._store.call(take_back).addErrback(lambda _: None)
+            return failure
+
+        return self._store.call(use_if_wanted).addErrback(failed)
+
+    def check(self, grant: Grant, secret: str | None) -> Deferred[None]:
+        """Fail where ``use`` would; use nothing."""
+        return self._store.call(lambda: self._uses.check(grant, secret))
+
+    def ended(self, grant: Grant, secret: str) -> Deferred[None]:
+        """Note the end of a session."""
+        return self._store.call(lambda: self._uses.ended(grant, secret))
+
+    def purge(self) -> Deferred[int]:
+        """Forget expired tokens; return how many there were."""
+        return self._store.call(self._uses.purge)
 
 
 def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:

@@ -65,6 +65,11 @@ class TokenUses:
         self._resume_s = resume_s
         self._has_table = False
 
+    def ready(self) -> None:
+        """Raise ``StoreUnavailable``, with the reason, if uses must be counted and can't be."""
+        with transaction(self._engine) as connection:
+            self._ready(connection)
+
     def use(self, grant: Grant, client: str, secret: str | None, new_secret: str) -> Use:
         """Use the token once.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 from twisted.web.server import Request
 
-from vncproxy.errors import ANSWERS, GatewayError
+from vncproxy.errors import ANSWERS, GatewayError, Later
 from vncproxy.model import Ending
 
 
@@ -68,6 +69,8 @@ def refusal(request: Request, error: GatewayError, request_id: str) -> bytes:
     status = ANSWERS[error.ending].status
     if status == 400:
         request.setHeader(b"sec-websocket-version", b"13")  # RFC 6455 §4.2.2
+    if isinstance(error, Later):
+        request.setHeader(b"retry-after", str(math.ceil(error.retry_after_s)).encode())
     message = str(error) if error.ending is Ending.MALFORMED else error.words
     body = {"code": error.ending.value, "message": message, "request_id": request_id}
     return json_answer(request, status, body)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from twisted.web.server import Request
 
-from vncproxy.errors import WrongConsoleType
-from vncproxy.interfaces import GrantCheck, TokenStore
-from vncproxy.model import Grant
+from vncproxy.errors import TokenExpired, TokenInvalid, WrongConsoleType
+from vncproxy.interfaces import GrantCheck, Limits, TokenStore
+from vncproxy.model import Grant, Token
 from vncproxy.web.origin import OriginRules
 from vncproxy.web.request import token_of
 
@@ -35,12 +35,16 @@ class Gate:
         self._console_types = frozenset(console_types)
         self._checks = tuple(checks)
 
-    async def admit(self, request: Request, page_origin: str | None) -> Grant:
+    async def admit(
+        self, request: Request, page_origin: str | None, limits: Limits, client: str
+    ) -> Grant:
         """Return what the request's token opens.
 
         Args:
             request: that asks for a console.
             page_origin: of the page that made the request; None for a program's.
+            limits: what a client may do.
+            client: whom they count the request for.
 
         Raises:
             GatewayError: the request is refused; its class says why.
@@ -51,7 +55,7 @@ class Gate:
             request.getHeader("host"),
             request.getHeader("x-forwarded-proto"),
         )
-        grant = await self._store.find(token)
+        grant = await self._find(token, limits, client)
         if grant.console_type not in self._console_types:
             raise WrongConsoleType(
                 f"a token of type {grant.console_type} came to a listener for "
@@ -60,4 +64,17 @@ class Gate:
         self._origins.check_scheme(origin, grant.access_url_base)
         for check in self._checks:
             await check.check(grant)
+        return grant
+
+    async def _find(self, token: Token, limits: Limits, client: str) -> Grant:
+        await limits.begin_look_up(client)
+        good: bool | None = None
+        try:
+            grant = await self._store.find(token)
+            good = True
+        except (TokenInvalid, TokenExpired):
+            good = False
+            raise
+        finally:
+            limits.end_look_up(client, good)
         return grant

@@ -13,7 +13,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.server import Request
 
 from vncproxy.interfaces import IStreamTransport
-from vncproxy.web.lobby import ConsoleChannel
+from vncproxy.web.channel import ConsoleChannel
 
 _HANDSHAKE_HEADERS = (
     b"host",
@@ -32,8 +32,7 @@ def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     channel.transport = None
     early = b"".join(channel._dataBuffer)
     channel._dataBuffer = []
-    channel.setTimeout(None)
-    channel.lobby.leave(channel)
+    channel.let_go()
     # The channel stays the transport's producer otherwise, and ours can't be registered.
     transport.unregisterProducer()
     if isinstance(transport, ProtocolWrapper):  # TLS, or the PROXY protocol

@@ -11,10 +11,7 @@ from typing import Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from typing_extensions import override
 
 _LONGEST_S = 1.0  # browsers also open connections that they never use
@@ -68,30 +65,3 @@ class Lobby(Service):
             guest.close_if_idle()
         if not self._guests or self._clock.seconds() - self._stopped >= self._longest_s:
             self._looks.stop()
-
-
-class ConsoleChannel(HTTPChannel):
-    """Twisted's HTTP/1.1, known to the lobby until its connection is a console's."""
-
-    lobby: Lobby
-    _answered = False
-
-    @override
-    def connectionMade(self) -> None:
-        self.lobby.enter(self)
-        super().connectionMade()
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lobby.leave(self)
-        super().connectionLost(reason)
-
-    @override
-    def requestDone(self, request: object) -> None:
-        self._answered = True
-        super().requestDone(request)
-
-    def close_if_idle(self) -> None:
-        """Close it, unless the first request has yet to come, or one is being answered."""
-        if self._answered and not self.requests:
-            self.loseConnection()

@@ -33,7 +33,7 @@ def token_of(request: Request) -> Token:
         NoToken: there is none.
     """
     in_query = [value for value in request.args.get(b"token", []) if value]
-    text = in_query[-1] if in_query else _cookie(request, b"token")
+    text = in_query[-1] if in_query else cookie(request, b"token")
     if not text:
         raise NoToken("no token in the query, nor in a cookie")
     return Token(text.decode("utf-8", "replace"))
@@ -61,6 +61,12 @@ def check_handshake(request: Request) -> None:
         raise Malformed("the only subprotocol is binary; base64 ended with noVNC 0.6")
 
 
+def came_by_tls(request: Request) -> bool:
+    """Whether the browser speaks TLS: with us, or with a balancer that says so."""
+    secure: bool = request.isSecure()
+    return secure or request.getHeader("x-forwarded-proto") == "https"
+
+
 def subprotocols(request: Request) -> list[bytes]:
     """Return the subprotocols that the client offers."""
     headers = request.requestHeaders.getRawHeaders(b"sec-websocket-protocol", [])
@@ -84,7 +90,8 @@ def _is_key(value: bytes) -> bool:
         return False
 
 
-def _cookie(request: Request, name: bytes) -> bytes:
+def cookie(request: Request, name: bytes) -> bytes:
+    """Return the value of the last cookie of this name in the first Cookie header, or b""."""
     headers = request.requestHeaders.getRawHeaders(b"cookie", [b""])
     found = b""
     for part in headers[0].split(b";"):

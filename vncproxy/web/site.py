@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -13,10 +14,12 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 from typing_extensions import override
 
+from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.assets import Files
+from vncproxy.web.channel import ConsoleChannel
 from vncproxy.web.forwarding import Forwarding
-from vncproxy.web.lobby import ConsoleChannel, Lobby
+from vncproxy.web.lobby import Lobby
 from vncproxy.web.request import wants_websocket
 
 _PAGE = Path(__file__).parent / "page"
@@ -26,17 +29,23 @@ _PAGE_NAMES = ("vnc_auto.html", "vnc_lite.html", "vnc.html")
 _WEBSOCKET_PATHS = (b"/", b"/websockify")
 
 
-def page_tree(novnc: Path | None, frame_ancestors: Sequence[str]) -> Resource:
+def page_tree(
+    novnc: Path | None,
+    frame_ancestors: Sequence[str],
+    time_limits: Mapping[str, float] = MappingProxyType({}),
+) -> Resource:
     """Return the resources of the plain requests: noVNC's files, and our page on top.
 
     Args:
         novnc: noVNC's directory; without one our page can only say that it is missing.
         frame_ancestors: who may frame the pages.
+        time_limits: what the page warns of, in seconds.
     """
     root: Resource = Files(novnc, frame_ancestors) if novnc else Resource()
     page = Files(_PAGE / "console.html", frame_ancestors)
     root.putChild(b"", page)
     root.putChild(b"console", page)
+    root.putChild(b"console-limits", _Json(time_limits))
     root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
     for name in _PAGE_NAMES:
         if novnc is None or not (novnc / name).is_file():
@@ -89,6 +98,8 @@ class ConsoleSite(Site):
         timeout_s: seconds for a client to send a request.
         clock: runs that time-out.
         forwarding: decides what of balancers' headers is believed.
+        waiting: counts the connections without a session.
+        max_request_size: bytes of a request's first line and headers.
     """
 
     noisy = False
@@ -104,8 +115,12 @@ class ConsoleSite(Site):
         timeout_s: float,
         clock: IReactorTime,
         forwarding: Forwarding,
+        waiting: WaitingConnections,
+        max_request_size: int = 16384,
     ) -> None:
         super().__init__(pages, timeout=timeout_s, reactor=clock)
+        self.waiting = waiting
+        self._max_request_size = max_request_size
         self._upgrade = upgrade
         self._verdict = verdict
         self._frame_ancestors = tuple(frame_ancestors)
@@ -114,8 +129,13 @@ class ConsoleSite(Site):
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        channel = cast("Any", super().buildProtocol(addr))
-        channel.lobby = self.lobby
+        channel: Any = ConsoleChannel(
+            self.waiting, self.lobby, self.reactor, self._max_request_size
+        )
+        channel.factory = channel.site = self
+        channel.requestFactory = self.requestFactory
+        channel.timeOut = self.timeOut
+        channel.callLater = self.reactor.callLater
         return channel
 
     @override
@@ -155,6 +175,20 @@ def _asks_for_verdict(request: Request) -> bool:
     if "text/html" in accepted:  # somebody opens the page
         return False
     return "application/json" in accepted or request.path in _WEBSOCKET_PATHS
+
+
+class _Json(Resource):
+    """Answers with an object that never changes."""
+
+    isLeaf = True
+
+    def __init__(self, body: Mapping[str, object]) -> None:
+        super().__init__()
+        self._body = body
+
+    @override
+    def render(self, request: Request) -> bytes:
+        return json_answer(request, 200, self._body)
 
 
 class _MethodNotAllowed(Resource):

@@ -7,8 +7,6 @@ why there is no console, because that is all that a stock noVNC shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,36 +14,44 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
-from vncproxy.errors import GatewayError
-from vncproxy.interfaces import Leg
+from vncproxy.errors import GatewayCrowded, GatewayError
 from vncproxy.model import Ending, SessionFacts, new_request_id
 from vncproxy.registry import Registry
 from vncproxy.session import Session, SessionPolicy
+from vncproxy.web.admission import Admission
 from vncproxy.web.answers import json_answer, refusal
 from vncproxy.web.forwarding import client_certificate
-from vncproxy.web.gate import Gate
 from vncproxy.web.handover import hand_over
 from vncproxy.web.request import check_handshake
 from vncproxy.web.websocket import BrowserFactory
 
-# Nobody meets these with a link that a gateway or nova has made.
-REFUSED_IN_HTTP = frozenset({Ending.MALFORMED, Ending.NO_TOKEN, Ending.ORIGIN_REFUSED})
+# Nobody meets these with a link that a gateway or nova has made, or they must cost little.
+REFUSED_IN_HTTP = frozenset(
+    {
+        Ending.MALFORMED,
+        Ending.NO_TOKEN,
+        Ending.ORIGIN_REFUSED,
+        Ending.CLIENT_TOO_FAST,
+        Ending.FAILED_TOKENS,
+        Ending.GATEWAY_CROWDED,
+    }
+)
 
 
 class DecidingResource(Resource):
-    """Asks the gate about each request, without ever blocking or outliving its client.
+    """Decides on each request, without ever blocking or outliving its client.
 
     Args:
-        gate: decides.
+        admission: decides.
         policy: holds the clock, and the observer that is told of refusals.
     """
 
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, gate: Gate, policy: SessionPolicy) -> None:
+    def __init__(self, admission: Admission, policy: SessionPolicy) -> None:
         super().__init__()
-        self._gate = gate
+        self._admission = admission
         self._policy = policy
 
     @override
@@ -83,35 +89,51 @@ class ConsoleUpgrade(DecidingResource):
     """Turns upgrade requests into sessions.
 
     Args:
-        gate: decides.
+        admission: decides.
         policy: what all sessions share.
         registry: keeps the sessions.
         websockets: makes the browsers' protocols.
+        most_told: sessions at once that only say in words why there is no console; 0: any number.
     """
 
     def __init__(
-        self, gate: Gate, policy: SessionPolicy, registry: Registry, websockets: BrowserFactory
+        self,
+        admission: Admission,
+        policy: SessionPolicy,
+        registry: Registry,
+        websockets: BrowserFactory,
+        most_told: int = 0,
     ) -> None:
-        super().__init__(gate, policy)
+        super().__init__(admission, policy)
         self._registry = registry
         self._websockets = websockets
+        self._most_told = most_told
 
     @override
     async def _decide(self, request: Request, facts: SessionFacts) -> None:
         refusal: GatewayError | None = None
+        cookie: bytes | None = None
         try:
             check_handshake(request)
-            facts.grant = await self._gate.admit(request, request.getHeader("origin"))
+            cookie = await self._admission.admit(request, facts)
         except GatewayError as error:
-            if error.ending in REFUSED_IN_HTTP:
-                self._refuse(request, facts, error)
+            refusal = self._cheaper(error)
+            if refusal.ending in REFUSED_IN_HTTP:
+                self._refuse(request, facts, refusal)
                 return
-            refusal = error
-        hand_over(request, self._websockets.protocol_for(self._starter(facts, refusal)))
-
-    def _starter(self, facts: SessionFacts, refusal: GatewayError | None) -> Callable[[Leg], None]:
         session = Session(self._policy, facts, refusal)
-        return lambda browser: self._registry.start(session, browser)
+        protocol = self._websockets.protocol_for(lambda leg: self._registry.start(session, leg))
+        protocol.cookie = cookie
+        hand_over(request, protocol)
+        if session not in self._registry:  # it ended at once, or Autobahn saw what we did not
+            self._admission.ended(facts)
+
+    def _cheaper(self, error: GatewayError) -> GatewayError:
+        """Return the refusal, or one in HTTP where too many hear theirs in words just now."""
+        in_words = error.ending not in REFUSED_IN_HTTP
+        if in_words and self._most_told and self._registry.refused >= self._most_told:
+            return GatewayCrowded(f"{self._most_told} are hearing a refusal; this one: {error}")
+        return error
 
 
 class Verdict(DecidingResource):
@@ -122,7 +144,7 @@ class Verdict(DecidingResource):
         # A browser sends no Origin with a plain request to the page's own host; our page names it.
         origin = request.getHeader("origin") or request.getHeader("x-console-origin")
         try:
-            grant = await self._gate.admit(request, origin)
+            grant = await self._admission.judge(request, facts, origin)
         except GatewayError as error:
             self._refuse(request, facts, error)
             return

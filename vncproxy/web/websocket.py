@@ -41,6 +41,7 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     _log = Logger()
     transport: IStreamTransport
+    cookie: bytes | None = None  # a Set-Cookie header for the handshake's answer
 
     def __init__(
         self,
@@ -62,9 +63,10 @@ class BrowserProtocol(WebSocketServerProtocol):
         self.heard = self.heartbeat.heard
 
     @override
-    def onConnect(self, request: ConnectionRequest) -> str | None:
+    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
         """Choose the subprotocol; everything else was decided before (``web.upgrade``)."""
-        return "binary" if "binary" in request.protocols else None
+        subprotocol = "binary" if "binary" in request.protocols else None
+        return subprotocol, {"Set-Cookie": self.cookie.decode()} if self.cookie else {}
 
     @override
     def onOpen(self) -> None:

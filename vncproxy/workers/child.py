@@ -12,9 +12,13 @@ from typing import Any
 from twisted.logger import Logger, globalLogBeginner
 
 from vncproxy.config.read import ConfigError
+from vncproxy.limits.build import node_limits
+from vncproxy.limits.shared import SharedLimits, need_sharing
 from vncproxy.logs import GatewayLog
 from vncproxy.reload import Part
 from vncproxy.service import StopInTurn, build_worker, registry_of
+from vncproxy.steady import keep_steady
+from vncproxy.watching import watching
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import State
 from vncproxy.workers.place import UNFIT
@@ -32,6 +36,7 @@ def main() -> int:
     importlib.import_module(assignment.reactor).install()
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     try:
         _start(assignment, reactor, _begin_log(assignment))
     except ConfigError as error:
@@ -53,12 +58,18 @@ def _begin_log(assignment: Assignment) -> Part:
 def _start(assignment: Assignment, reactor: Any, follow_log: Part) -> None:  # noqa: ANN401
     settings = assignment.settings
     registry = registry_of(settings, reactor)
+    watched = watching(settings, registry, reactor)
     reporter = Reporter(
         reactor,
         socket.socket(fileno=CHANNEL),
         registry,
         stop=lambda: signal.raise_signal(signal.SIGTERM),
-        metrics=lambda: b"",  # none are kept yet
+        metrics=watched.exposition,
+    )
+    limits = (
+        SharedLimits(reporter.call)
+        if need_sharing(settings)
+        else node_limits(settings, reactor.seconds)
     )
     endpoints = [
         inherited_endpoint(reactor, description, descriptor, reporter.ahead)
@@ -68,7 +79,9 @@ def _start(assignment: Assignment, reactor: Any, follow_log: Part) -> None:  # n
     worker.addService(reporter)
     read_again = assignment.command_line.read
     worker.addService(
-        build_worker(settings, reactor, registry, endpoints, read_again, [follow_log])
+        build_worker(
+            settings, reactor, registry, endpoints, watched, limits, read_again, [follow_log]
+        )
     )
     worker.privilegedStartService()
     worker.startService()

@@ -17,6 +17,8 @@ from typing_extensions import override
 
 from vncproxy.config.read import CommandLine
 from vncproxy.config.settings import Settings
+from vncproxy.interfaces import Limits
+from vncproxy.limits.shared import LimitsKeeper
 from vncproxy.workers.assignment import ASSIGNMENT, CHANNEL, FIRST_LISTENER, Assignment
 from vncproxy.workers.commands import Link, Report, State
 from vncproxy.workers.place import Place
@@ -47,6 +49,7 @@ class WorkerLauncher:
         settings: for all of them, also for those that start much later.
         command_line: of this process.
         listeners: description and socket of each; open by the time of a launch.
+        limits: counted here for all workers.
 
     Attributes:
         reloaded: whether workers that start now shall read the configuration again.
@@ -58,7 +61,9 @@ class WorkerLauncher:
         settings: Settings,
         command_line: CommandLine,
         listeners: Sequence[tuple[str, HeldOpen]],
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._reactor = reactor
         self._settings = settings
         self._command_line = command_line
@@ -75,7 +80,7 @@ class WorkerLauncher:
             type(self._reactor).__module__,
             tuple(description for description, _ in self._listeners),
         )
-        process = WorkerProcess(place)
+        process = WorkerProcess(place, LimitsKeeper(self._limits))
         with ExitStack() as after:  # closes this process's copies of what the worker inherits
             ours, theirs = (after.enter_context(end) for end in socket.socketpair())
             ours.setblocking(False)
@@ -102,6 +107,7 @@ class WorkerProcess(ProcessProtocol):
 
     Args:
         place: is told what becomes of it.
+        keeper: answers what it asks about limits.
 
     Attributes:
         link: the connection with it.
@@ -110,9 +116,10 @@ class WorkerProcess(ProcessProtocol):
 
     pid: int
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, keeper: LimitsKeeper) -> None:
         self._place = place
-        self.link: Link = ParentEnd(place.reported)
+        self._keeper = keeper
+        self.link: Link = ParentEnd(place.reported, keeper)
 
     transport: IProcessTransport
 
@@ -127,6 +134,7 @@ class WorkerProcess(ProcessProtocol):
     @override
     def processEnded(self, reason: Failure) -> None:
         self.link.close()
+        self._keeper.worker_gone()
         status, by_signal = reason.value.exitCode, reason.value.signal  # type: ignore[union-attr]
         if by_signal is not None:
             self._place.ended(None, f"was killed by {signal.Signals(by_signal).name}")
@@ -137,9 +145,14 @@ class WorkerProcess(ProcessProtocol):
 class ParentEnd(Link):
     """The parent's end of the connection with a worker."""
 
-    def __init__(self, reported: Callable[[State, int], int]) -> None:
+    def __init__(self, reported: Callable[[State, int], int], keeper: LimitsKeeper) -> None:
         super().__init__()
         self._reported = reported
+        self._keeper = keeper
+
+    @override
+    def locateResponder(self, name: bytes) -> Any:
+        return super().locateResponder(name) or self._keeper.locateResponder(name)
 
     @Report.responder
     def report(self, state: str, sessions: int) -> dict[str, int]:

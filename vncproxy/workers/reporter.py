@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
+from twisted.protocols.amp import Command
 from typing_extensions import override
 
 from vncproxy.model import Ending
@@ -67,6 +68,10 @@ class Reporter(Service):
         if abs(len(self._registry) - self._told) >= _MAY_LEAD_BY:
             self._report()
         return len(self._registry) > self._fewest + _MAY_LEAD_BY
+
+    def call(self, command: type[Command], **arguments: object) -> Any:  # noqa: ANN401  AMP's
+        """Send the parent a command, as ``AMP.callRemote`` does."""
+        return self._link.callRemote(command, **arguments)
 
     def enter(self, state: State) -> None:
         """Report a new state."""

@@ -4,6 +4,7 @@ import { setUpClipboard } from "./clipboard.js";
 import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard, typeText } from "./keys.js";
 import { NO_LINK, NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
 import { readSettings } from "./settings.js";
+import { readLimits, watchTime } from "./time_limits.js";
 
 const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
 const LONGEST_DELAY_MS = 30_000;
@@ -11,6 +12,7 @@ const MOST_RETRIES = 12;
 const LONGEST_NAME = 80;
 
 const settings = readSettings(window.location);
+const limits = readLimits();
 const element = (id) => document.getElementById(id);
 let RFB = null;
 let rfb = null;
@@ -42,6 +44,7 @@ function connect() {
   const attempt = { opened: false, connected: false, refusal: null };
   socket.addEventListener("open", () => { attempt.opened = true; });
   socket.addEventListener("close", (event) => closed(attempt, event));
+  limits.then((known) => known && watchTime(socket, known, warn));
   rfb = new RFB(element("screen"), socket, { shared: settings.shared });
   rfb.background = "transparent";
   applyView();
@@ -50,6 +53,12 @@ function connect() {
   rfb.addEventListener("credentialsrequired", (event) => askForCredentials(event.detail.types));
   rfb.addEventListener("clipboard", (event) => clipboard.received(event.detail.text));
   rfb.addEventListener("desktopname", (event) => setName(event.detail.name));
+}
+
+/** Show a line above the screen, or, without words, none. */
+function warn(words) {
+  if (element("warning").textContent !== words) element("warning").textContent = words;
+  element("warning").hidden = !words;
 }
 
 /** The first picture is about to come. */

@@ -1,0 +1,120 @@
+"""Limits that several workers ask their parent for, over AMP in memory."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionLost
+from twisted.internet.testing import StringTransport
+from twisted.protocols.amp import AMP
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, connect
+from twisted.trial.unittest import SynchronousTestCase
+
+from vncproxy.errors import ClientTooFast, GatewayCrowded, TokenFull, TooManyFailedTokens
+from vncproxy.limits.failures import FailedTokens
+from vncproxy.limits.node import NodeLimits
+from vncproxy.limits.rate import Rate
+from vncproxy.limits.seats import MostSessions, Seats
+from vncproxy.limits.shared import LimitsKeeper, SharedLimits
+from vncproxy.model import Seat
+
+_SEAT = Seat("c", "i", "t")
+
+
+class Worker:
+    """A worker's limits, and the connection by which they ask."""
+
+    def __init__(self, limits: NodeLimits) -> None:
+        self.keeper = LimitsKeeper(limits)
+        parent, worker = AMP(locator=self.keeper), AMP()
+        self.pump = connect(
+            parent, FakeTransport(parent, True), worker, FakeTransport(worker, False)
+        )
+        self.limits = SharedLimits(worker.callRemote)
+
+
+class SharedLimitsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 1000.0
+        now = lambda: self.now  # noqa: E731
+        self.node = NodeLimits(
+            Rate(1.0, 3, now), FailedTokens(2, now), Seats(MostSessions(token=2))
+        )
+        self.workers = [Worker(self.node) for _ in range(3)]
+
+    def flush(self) -> None:
+        for worker in self.workers:
+            worker.pump.flush()
+
+    def test_the_rate_is_the_node_s(self) -> None:
+        """A client's burst is one for all workers, and the refusal says when to come again."""
+        arrivals = [worker.limits.arrive("c") for worker in self.workers * 2]
+        self.flush()
+        results = [self.outcome(arrival) for arrival in arrivals]
+        self.assertEqual(results.count(None), 3)
+        refused = next(result for result in results if result is not None)
+        self.assertIsInstance(refused, ClientTooFast)
+        self.assertEqual(refused.retry_after_s, 1.0)  # type: ignore[attr-defined]
+
+    def outcome(self, deferred: object) -> Exception | None:
+        """Return the error of what has fired; None if it has none."""
+        found: list[object] = []
+        deferred.addBoth(found.append)  # type: ignore[attr-defined]
+        return getattr(found[0], "value", None)
+
+    def test_seats(self) -> None:
+        """A token's seats are counted over all workers; a worker's end gives its seats back."""
+        one, two, three = self.workers
+        taken = [one.limits.take_seat("a", _SEAT), two.limits.take_seat("b", _SEAT)]
+        self.flush()
+        for seat in taken:
+            self.successResultOf(seat)
+        refused = three.limits.take_seat("c", _SEAT)
+        self.flush()
+        self.failureResultOf(refused, TokenFull)
+        one.limits.leave_seat("a")
+        two.keeper.worker_gone()
+        self.flush()
+        again = [three.limits.take_seat(name, _SEAT) for name in ("d", "e")]
+        self.flush()
+        for seat in again:
+            self.successResultOf(seat)
+
+    def test_bad_tokens(self) -> None:
+        """Bad tokens at several workers count together."""
+        for worker in self.workers[:2]:
+            turn = worker.limits.begin_look_up("c")
+            self.flush()
+            self.successResultOf(turn)
+            worker.limits.end_look_up("c", False)
+            self.flush()
+        refused = self.workers[2].limits.begin_look_up("c")
+        self.flush()
+        self.failureResultOf(refused, TooManyFailedTokens)
+
+    def test_turns(self) -> None:
+        """Who waits for its turn, and leaves, or whose worker ends, blocks nobody."""
+        one, two, three = self.workers
+        first = [one.limits.begin_look_up("c") for _ in range(2)]
+        leaving, patient = two.limits.begin_look_up("c"), three.limits.begin_look_up("c")
+        self.flush()
+        for turn in first:
+            self.successResultOf(turn)
+        leaving.cancel()
+        self.failureResultOf(leaving, CancelledError)
+        self.assertNoResult(patient)
+        one.keeper.worker_gone()
+        self.flush()
+        self.successResultOf(patient)
+        three.limits.end_look_up("c", True)
+        self.flush()
+        self.assertEqual(self.node._failures._clients, {})
+
+    def test_no_parent(self) -> None:
+        """A worker whose parent is gone lets nobody in."""
+        lonely = AMP()
+        lonely.makeConnection(StringTransport())
+        limits = SharedLimits(lonely.callRemote)
+        asked = limits.arrive("c")
+        lonely.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(asked, GatewayCrowded)

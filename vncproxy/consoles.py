@@ -1,0 +1,284 @@
+"""What serves browsers in one process: a site for each kind of console, and what they share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+
+from vncproxy.compute.interface import ComputeDriver
+from vncproxy.compute.port_check import DriverPortCheck
+from vncproxy.config.library import Library, library_for
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+from vncproxy.config.topics.times import Times
+from vncproxy.database import Database
+from vncproxy.entrance import Entrance
+from vncproxy.interfaces import Leg, Limits
+from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
+from vncproxy.listener import Listener
+from vncproxy.model import Grant, SessionFacts
+from vncproxy.observers import Observers
+from vncproxy.opening import RawOpening
+from vncproxy.readiness import Readiness
+from vncproxy.registry import Registry
+from vncproxy.reload import Part
+from vncproxy.revocation import RevocationCheck
+from vncproxy.rfb.negotiator import Negotiator
+from vncproxy.session import SessionPolicy, endless
+from vncproxy.session_log import SessionLog
+from vncproxy.session_times import SessionTimes, TimeLimits
+from vncproxy.splice.engine import Engine
+from vncproxy.splice.portable import Splice
+from vncproxy.supervision import Hurried
+from vncproxy.target import Dialer
+from vncproxy.target_rules import TargetRules
+from vncproxy.target_tls import TargetTls, TlsFiles
+from vncproxy.targets_file import TargetsFile
+from vncproxy.timed import TimedCheck, TimedStore
+from vncproxy.watching import Watching
+from vncproxy.web.admission import Admission
+from vncproxy.web.gate import Gate
+from vncproxy.web.health import Healthz, Readyz
+from vncproxy.web.origin import OriginRules
+from vncproxy.web.site import ConsoleSite, page_tree, serial_pages, spice_pages
+from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
+from vncproxy.web.websocket import BrowserFactory
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the consoles of a process stand on.
+
+    Attributes:
+        reactor: runs it all.
+        database: of tokens.
+        driver: knows servers; None where none is configured.
+        registry: will know the sessions.
+        watched: who watches the sessions.
+        limits: what clients may have at once.
+    """
+
+    reactor: Any  # all of its interfaces
+    database: Database
+    driver: ComputeDriver | None
+    registry: Registry
+    watched: Watching
+    limits: Limits
+
+
+class Consoles:
+    """The sites of a process, and what of them signals concern.
+
+    Args:
+        settings: of the gateway.
+        around: what they stand on.
+
+    Attributes:
+        hurried: what a second signal to stop hastens.
+
+    Raises:
+        ConfigError: an option can't be followed.
+    """
+
+    def __init__(self, settings: Settings, around: Surroundings) -> None:
+        self._settings = settings
+        self._around = around
+        store = around.database.store
+        store.measures = around.watched.measures
+        self._readiness = Readiness(store.check, around.reactor, settings.stopping.drain_notice)
+        self._entrance = Entrance.of(settings, around.reactor)
+        self._forwarding = self._entrance.forwarding(settings)
+        self._origins = OriginRules(settings.console.allowed_origins)
+        admissions = {front.kind: self._admission(front.kind) for front in settings.served}
+        policy = session_policy(settings, around, list(admissions.values()))
+        self._sites = [
+            (front, self._site(front.kind, admissions[front.kind], policy))
+            for front in settings.served
+        ]
+        lobbies = [site.lobby for _, site in self._sites]
+        self.hurried: list[Hurried] = [self._readiness, *lobbies, around.registry]
+
+    def _admission(self, kind: Kind) -> Admission:
+        around = self._around
+        measures = around.watched.measures
+        driver_checks = [DriverPortCheck(around.driver)] if around.driver else []
+        gate = Gate(
+            TimedStore(around.database.store, measures, around.reactor),
+            self._origins,
+            [kind.console_type],
+            [
+                TimedCheck(check, measures, around.reactor)
+                for check in (*around.watched.checks, *driver_checks)
+            ],
+        )
+        ours = {"'self'", "'none'"}
+        framed = any(it not in ours for it in self._settings.listening.frame_ancestors)
+        return Admission(gate, around.limits, around.database.uses, time.time, framed)
+
+    def _site(self, kind: Kind, admission: Admission, policy: SessionPolicy) -> ConsoleSite:
+        settings, around = self._settings, self._around
+        if kind.speaks_rfb:
+            opener = partial(Negotiator, auth_schemes=settings.vnc.auth_schemes)
+            policy = replace(policy, opener=opener)
+        websockets = BrowserFactory(
+            settings.sessions.max_message_size,
+            settings.sessions.heartbeat_interval,
+            around.reactor,
+            kind.takes_text,
+        )
+        most_waiting = settings.limits.max_unauthenticated
+        site = ConsoleSite(
+            pages=_pages(settings, kind),
+            upgrade=ConsoleUpgrade(admission, policy, around.registry, websockets, most_waiting),
+            verdict=Verdict(admission, policy),
+            frame_ancestors=settings.listening.frame_ancestors,
+            timeout_s=settings.listening.request_timeout,
+            clock=around.reactor,
+            forwarding=self._forwarding,
+            waiting=around.watched.waiting,
+            max_request_size=settings.limits.max_request_size,
+        )
+        site.resource.putChild(b"healthz", Healthz())
+        site.resource.putChild(b"readyz", Readyz(self._readiness))
+        return site
+
+    def add_to(self, tree: MultiService, endpoints: Sequence[IStreamServerEndpoint]) -> None:
+        """Add the services, in the order of their start.
+
+        Args:
+            tree: stops them in turn, the last first.
+            endpoints: of the listeners, in the settings' order.
+        """
+        _say_if_cert_is_missing(self._settings)
+        if self._around.watched.metrics is not None:
+            tree.addService(self._around.watched.metrics)
+        tree.addService(self._around.registry)
+        self._add_what_ends_sessions(tree)
+        left = iter(endpoints)
+        for _, site in self._sites:
+            tree.addService(site.lobby)
+        for front, site in self._sites:
+            _say_where_library_is(library_for(self._settings, front.kind))
+            for description in front.listeners:
+                factory = self._entrance.before(site, description, front.option)
+                tree.addService(Listener(description, next(left), factory, front.options))
+        for watch in self._entrance.watches():
+            tree.addService(watch)
+        tree.addService(self._readiness)
+
+    def _add_what_ends_sessions(self, tree: MultiService) -> None:
+        around, times = self._around, self._settings.times
+        interval_s = self._settings.sessions.revoke_check
+        if interval_s:
+            store = around.database.store
+            tree.addService(
+                RevocationCheck(around.registry, store, interval_s, around.reactor, time.time)
+            )
+        limits = TimeLimits(
+            times.client_idle_timeout, times.server_idle_timeout, times.max_session_time
+        )
+        if limits:
+            tree.addService(SessionTimes(around.registry, limits, around.reactor))
+
+    def reload_parts(self) -> list[Part]:
+        """Return what a reload can change."""
+        registry = self._around.registry
+        return [
+            *self._entrance.reload_parts(),
+            Part(
+                ("[console] allowed_origins",),
+                lambda new: self._origins.allow(new.console.allowed_origins),
+            ),
+            Part(
+                ("[vncproxy] drain_timeout",),
+                lambda new: setattr(registry, "drain_timeout_s", new.stopping.drain_timeout),
+            ),
+        ]
+
+
+def session_policy(
+    settings: Settings, around: Surroundings, admissions: Sequence[Admission]
+) -> SessionPolicy:
+    """Return what the sessions of every kind of console have in common."""
+    return SessionPolicy(
+        clock=around.reactor,
+        dialer=Dialer(
+            around.reactor,
+            settings.sessions.connect_timeout,
+            target_tls_of(settings),
+            TargetsFile(settings.targets.targets_file),
+            TargetRules(settings.limits.target_networks, settings.limits.target_ports),
+        ),
+        opener=RawOpening,
+        negotiation_timeout_s=settings.sessions.negotiation_timeout,
+        observer=Observers([*admissions, SessionLog(), *around.watched.observers]),
+        measures=around.watched.measures,
+        splice=_splice(settings.sessions.splice, around.reactor),
+        lifetime_s=_rest_of_token if settings.consoleauth.enforce_session_timeout else endless,
+    )
+
+
+def target_tls_of(settings: Settings) -> TargetTls:
+    """Return what makes the TLS connections to VNC servers."""
+    files = TlsFiles(
+        settings.vnc.vencrypt_ca_certs,
+        settings.vnc.vencrypt_client_cert,
+        settings.vnc.vencrypt_client_key,
+    )
+    return TargetTls(files, settings.targets.target_identity)
+
+
+def _rest_of_token(grant: Grant) -> float:
+    return grant.expires - time.time()
+
+
+def _splice(
+    choice: str,
+    reactor: Any,  # noqa: ANN401
+) -> Callable[[Leg, Leg, SessionFacts], Splice]:
+    if choice == "portable" or (choice == "auto" and not Engine.is_possible(reactor)):
+        return Splice
+    if not Engine.is_possible(reactor):
+        raise ConfigError("[vncproxy] splice: there is no epoll here; choose auto or portable")
+    return Engine(reactor).splice
+
+
+def _pages(settings: Settings, kind: Kind) -> Resource:
+    library = library_for(settings, kind).root
+    ancestors = settings.listening.frame_ancestors
+    if kind is NOVNC:
+        return page_tree(library, ancestors, _told_limits(settings.times))
+    return {SERIAL: serial_pages, SPICE: spice_pages}[kind](library, ancestors)
+
+
+def _told_limits(times: Times) -> Mapping[str, float]:
+    """Return what the page must know to warn of an end."""
+    return {
+        "client_idle": times.client_idle_timeout,
+        "server_idle": times.server_idle_timeout,
+        "session": times.max_session_time,
+        "warning": times.end_warning,
+    }
+
+
+def _say_where_library_is(library: Library) -> None:
+    if library.fault is None:
+        _log.info("{name} is served from {root}", name=library.name, root=library.root)
+    elif not library.optional:
+        _log.warn("{fault}", fault=library.fault)
+
+
+def _say_if_cert_is_missing(settings: Settings) -> None:
+    cert = settings.default.cert
+    if settings.cert is None and cert not in ("self.pem", "none"):
+        _log.warn("[DEFAULT] cert: {cert} does not exist, so it is not served", cert=cert)

@@ -1,0 +1,96 @@
+"""How many sessions there may be: on the node, of a client, on a machine, with a token. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from vncproxy.errors import ClientFull, GatewayError, GatewayFull, InstanceFull, TokenFull
+from vncproxy.model import Seat
+
+
+@dataclass(frozen=True, slots=True)
+class MostSessions:
+    """The limits; 0 for none.
+
+    Attributes:
+        node: of everybody.
+        client: of one client (``limits.address``).
+        instance: on one machine.
+        token: with one token.
+    """
+
+    node: int = 0
+    client: int = 0
+    instance: int = 0
+    token: int = 0
+
+
+class Seats:
+    """Gives seats to sessions, by name, and takes them back.
+
+    Args:
+        most: the limits.
+    """
+
+    def __init__(self, most: MostSessions) -> None:
+        self._most = most
+        self._taken: dict[str, Seat] = {}
+        self._channels: Counter[Seat] = Counter()
+        self._clients: Counter[str] = Counter()
+        self._instances: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
+        self.count = 0
+
+    def take(self, name: str, seat: Seat) -> None:
+        """Give the session of this name a seat.
+
+        Raises:
+            GatewayFull, ClientFull, InstanceFull, TokenFull: there is none.
+        """
+        if not (seat.channel and self._channels[seat]):
+            self._check(seat)
+            self._count(seat, 1)
+        if seat.channel:
+            self._channels[seat] += 1
+        self._taken[name] = seat
+
+    def leave(self, name: str) -> None:
+        """Take back the seat of this name, if it has one."""
+        seat = self._taken.pop(name, None)
+        if seat is None:
+            return
+        if seat.channel:
+            self._channels[seat] -= 1
+            if self._channels[seat]:
+                return
+            del self._channels[seat]
+        self._count(seat, -1)
+
+    def _check(self, seat: Seat) -> None:
+        most = self._most
+        checks: list[tuple[int, int, type[GatewayError], str]] = [
+            (self.count, most.node, GatewayFull, "max_sessions"),
+            (self._clients[seat.client], most.client, ClientFull, "max_sessions_per_client"),
+            (
+                self._instances[seat.instance],
+                most.instance,
+                InstanceFull,
+                "max_sessions_per_instance",
+            ),
+            (self._tokens[seat.token], most.token, TokenFull, "max_sessions_per_token"),
+        ]
+        for count, limit, error, option in checks:
+            if limit and count >= limit:
+                raise error(f"{count} sessions already; see [vncproxy] {option}")
+
+    def _count(self, seat: Seat, change: int) -> None:
+        self.count += change
+        for counter, key in (
+            (self._clients, seat.client),
+            (self._instances, seat.instance),
+            (self._tokens, seat.token),
+        ):
+            counter[key] += change
+            if not counter[key]:
+                del counter[key]

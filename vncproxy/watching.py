@@ -1,0 +1,125 @@
+"""What of the settings' metrics and audit log a process has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, execute
+from twisted.web.server import Site
+
+from vncproxy.audit import Audit, AuditFile
+from vncproxy.config.read import ConfigError
+from vncproxy.config.settings import Settings
+from vncproxy.interfaces import GrantCheck, SessionObserver
+from vncproxy.limits.build import most_sessions_of, use_all_descriptors, waiting_connections
+from vncproxy.limits.waiting import WaitingConnections
+from vncproxy.listener import Listener, endpoint_from
+from vncproxy.measures import NO_MEASURES, Measures
+from vncproxy.registry import Registry
+
+if TYPE_CHECKING:
+    from vncproxy.metrics.node import NodeMetrics
+
+_NEEDS_EXTRA = "[vncproxy] metrics_listen: needs prometheus-client; pip install 'vncproxy[metrics]'"
+
+
+@dataclass(slots=True)
+class Watching:
+    """Who watches the sessions of this process.
+
+    Attributes:
+        waiting: the connections without a session.
+        observers: are told of their edges.
+        checks: must hold before one begins.
+        measures: is told how long things take.
+        metrics: of this process, where metrics are on.
+    """
+
+    waiting: WaitingConnections
+    observers: list[SessionObserver] = field(default_factory=list)
+    checks: list[GrantCheck] = field(default_factory=list)
+    measures: Measures = NO_MEASURES
+    metrics: NodeMetrics | None = None
+
+    def exposition(self) -> bytes:
+        """Return the metrics of this process in Prometheus' text form."""
+        from vncproxy.metrics.exposition import exposition
+
+        return exposition(self.metrics.collected) if self.metrics is not None else b""
+
+
+def watching(
+    settings: Settings,
+    registry: Registry,
+    clock: Any,  # noqa: ANN401  the reactor
+) -> Watching:
+    """Return who watches, as the settings say.
+
+    Raises:
+        ConfigError: the audit log can't be opened, or prometheus-client is not installed.
+    """
+    found = Watching(waiting_connections(settings))
+    options = settings.watching
+    if options.metrics_listen:
+        try:
+            from vncproxy.metrics.node import NodeMetrics
+        except ImportError as error:
+            raise ConfigError(_NEEDS_EXTRA) from error
+        numbers = _numbers(settings)
+        found.metrics = found.measures = NodeMetrics(registry, found.waiting, numbers, clock)
+        found.observers.append(found.metrics)
+    if options.audit_log:
+        lost = found.metrics.audit_line_lost if found.metrics else _nobody_counts
+        audit = Audit(AuditFile(options.audit_log).append, time.time, lost)
+        found.observers.append(audit)
+        if options.audit_required:
+            found.checks.append(audit)
+    return found
+
+
+def metrics_listener(
+    settings: Settings,
+    reactor: Any,  # noqa: ANN401
+    render: Callable[[], Deferred[bytes]],
+) -> Service:
+    """Return what serves the metrics that ``render`` returns.
+
+    Raises:
+        ConfigError: ``[vncproxy] metrics_listen`` is no endpoint.
+    """
+    try:
+        from vncproxy.metrics.exposition import metrics_site
+    except ImportError as error:
+        raise ConfigError(_NEEDS_EXTRA) from error
+    description = settings.watching.metrics_listen or ""
+    option = "[vncproxy] metrics_listen"
+    endpoint = endpoint_from(reactor, description, option)
+    site: Site = metrics_site(render, reactor)
+    return Listener(description, endpoint, site, option)
+
+
+def rendered(watched: Watching) -> Callable[[], Deferred[bytes]]:
+    """Return what renders the metrics of a gateway that is one process."""
+    return partial(execute, watched.exposition)
+
+
+def _numbers(settings: Settings) -> dict[str, float]:
+    limits = settings.limits
+    return {
+        "connection_rate": limits.connection_rate,
+        "failed_tokens": limits.failed_tokens,
+        "max_unauthenticated": limits.max_unauthenticated,
+        "max_sessions": most_sessions_of(settings, use_all_descriptors()),
+        "max_sessions_per_client": limits.max_sessions_per_client,
+        "max_sessions_per_instance": limits.max_sessions_per_instance,
+        "max_sessions_per_token": limits.max_sessions_per_token,
+    }
+
+
+def _nobody_counts() -> None:
+    """Do nothing: there are no metrics."""
