@@ -30,6 +30,11 @@ from vncproxy.compute.qmp import QmpDriver
 _ID = "11111111-2222-4333-8444-555555555555"
 
 
+def _listens_at(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class QmpTestCase(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -51,7 +56,7 @@ class QmpTestCase(TestCase):
         )
         self.addCleanup(path.unlink, missing_ok=True)
         self.addCleanup(program.stop)
-        self.assertTrue(becomes_true(path.exists), program.output)
+        self.assertTrue(becomes_true(lambda: _listens_at(path)), program.output)
         return program
 
     async def console(self, name: str, console_type: str) -> Console:
