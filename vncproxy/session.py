@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
@@ -76,7 +76,8 @@ class Session:
         self._words = ""
         self._gone: dict[Leg, Deferred[None]] = {}
         self._opening: Opening | None = None
-        self._interruptible: Deferred[None] | None = None
+        self._interruptible: Deferred[None] | None = None  # the opening, while it goes on
+        self._over: Deferred[None] | None = None  # fires at the end of what was opened
         self._splice: Splice | None = None
 
     @property
@@ -101,6 +102,8 @@ class Session:
         self._words = ANSWERS[ending].words if words is None else words
         if self._interruptible is not None:
             self._interruptible.cancel()
+        elif self._over is not None:
+            self._over.callback(None)
 
     def fail(self, error: GatewayError) -> None:
         """End the session for this fault."""
@@ -121,16 +124,26 @@ class Session:
         else:
             assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
             self._policy.observer.started(self.facts)
-            await self._until_ended(browser, self._opening, self.facts.grant)
-        await self._say_why(browser, self._opening)
+            if self.facts.ending is None:
+                await self._open_console(browser, self.facts.grant)
+            if self.facts.ending is None:
+                # Most of its life a session waits here. What is not needed for that is let go
+                # of, and there is one coroutine: ten thousand sessions weigh what each holds.
+                self._opening = None
+                self._over = Deferred()
+                lifetime = self._limit_lifetime(self.facts.grant)
+                await self._over
+                if lifetime is not None and lifetime.active():
+                    lifetime.cancel()
+        await self._say_why(browser)
         await self._close()
         self.facts.seconds = self._policy.clock.seconds() - self.facts.started
         if self._refusal is None:
             self._policy.observer.ended(self.facts)
 
-    async def _until_ended(self, browser: Leg, opening: Opening, grant: Grant) -> None:
-        """Open the console and let it run, until ``end`` is called or a step fails."""
-        self._interruptible = Deferred.fromCoroutine(self._run(browser, opening, grant))
+    async def _open_console(self, browser: Leg, grant: Grant) -> None:
+        """Open the console and join the streams, unless a step fails or ``end`` is called."""
+        self._interruptible = Deferred.fromCoroutine(self._join(browser, grant))
         try:
             await self._interruptible
         except CancelledError:
@@ -139,9 +152,12 @@ class Session:
             self.fail(error)
         except Exception:  # whatever it is, this session alone must end of it
             self._log.failure("{request_id} met a fault", request_id=self.facts.request_id)
-        self.end(Ending.INTERNAL, "see the traceback above")  # unless it has another cause
+            self.end(Ending.INTERNAL, "see the traceback above")
+        self._interruptible = None
 
-    async def _run(self, browser: Leg, opening: Opening, grant: Grant) -> None:
+    async def _join(self, browser: Leg, grant: Grant) -> None:
+        assert self._opening is not None  # noqa: S101  set by _serve
+        opening = self._opening
         opened = Deferred.fromCoroutine(self._open(opening, grant))
         timeout_s = self._policy.negotiation_timeout_s
         opened.addTimeout(timeout_s, self._policy.clock)
@@ -157,18 +173,14 @@ class Session:
         self._splice = self._policy.splice(browser, server, self.facts)
         self._splice.start(*opening.rest())
         self._took("all", self.facts.started)
-        await self._stay_open(grant)
 
-    async def _stay_open(self, grant: Grant) -> None:
-        """Wait until ``end`` cancels this, or the console's time is over."""
-        staying: Deferred[None] = Deferred()
+    def _limit_lifetime(self, grant: Grant) -> IDelayedCall | None:
+        """Let the console end when its time is over, if it has one."""
         lifetime_s = self._policy.lifetime_s(grant)
-        if lifetime_s is not None:
-            staying.addTimeout(max(0.0, lifetime_s), self._policy.clock)
-        try:
-            await staying
-        except TimeoutError as error:
-            raise SessionExpired(f"token {grant.token_id} expired at {grant.expires}") from error
+        if lifetime_s is None:
+            return None
+        expired = SessionExpired(f"token {grant.token_id} expired at {grant.expires}")
+        return self._policy.clock.callLater(max(0.0, lifetime_s), self.fail, expired)
 
     async def _open(self, opening: Opening, grant: Grant) -> Leg:
         begun = self._policy.clock.seconds()
@@ -193,9 +205,15 @@ class Session:
         self._policy.measures.took(phase, now - begun)
         return now
 
-    async def _say_why(self, browser: Leg, opening: Opening) -> None:
+    async def _say_why(self, browser: Leg) -> None:
         """Tell a browser that still waits for its console why there will be none."""
-        if opening.client_served or self._gone[browser].called or not self._words:
+        opening = self._opening
+        if (
+            opening is None
+            or opening.client_served
+            or self._gone[browser].called
+            or not self._words
+        ):
             return
         self._words = f"{self._words} ({self.facts.request_id})"
         heard = opening.refuse(self._words)
