@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from vncproxy.compute.once import ask_once
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
+from vncproxy.config.report import report_on
 from vncproxy.config.settings import Settings
 from vncproxy.edge.certificates import ServedCertificate, load_certificates
 from vncproxy.edge.tls import SOON
 from vncproxy.entrance import fault_of, tls_options, trusted_items
 from vncproxy.errors import GatewayError
 from vncproxy.listener import ListenString, endpoint_from
+from vncproxy.openstack.deployment import try_port_check
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.rfb.security import methods_of
 from vncproxy.service import target_tls_of
@@ -44,9 +46,25 @@ def check(settings: Settings) -> list[Finding]:
         _tried("balancers", lambda: ", ".join(trusted_items(settings)) or "none are trusted"),
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("database", lambda: _database(settings)),
+        _tried("port check", lambda: try_port_check(settings)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
         *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
+    ]
+
+
+def check_options(sources: Sequence[str]) -> list[Finding]:
+    """Say of each option in the files whether it was understood, is ignored, or is wrong.
+
+    Args:
+        sources: ``--config-file`` and ``--config-dir`` arguments.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    return [
+        Finding(found.option, found.state != "wrong", f"{found.state}: {found.text}")
+        for found in report_on(sources, "vncproxy")
     ]
 
 

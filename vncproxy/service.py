@@ -22,7 +22,6 @@ from typing_extensions import override
 
 from vncproxy.compute.drivers import driver_for
 from vncproxy.compute.interface import ComputeDriver
-from vncproxy.compute.port_check import DriverPortCheck
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import CommandLine, ConfigError
 from vncproxy.config.settings import Settings
@@ -33,6 +32,7 @@ from vncproxy.listener import Listener, endpoint_from
 from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
+from vncproxy.openstack.deployment import cells_of, grant_checks
 from vncproxy.readiness import Readiness
 from vncproxy.registry import Registry
 from vncproxy.reload import Part, Reload
@@ -88,6 +88,8 @@ def build(
         ConfigError: an option can't be followed.
     """
     database = _Database(settings, reactor)
+    for line in settings.ignored:
+        _log.warn("{line}", line=line)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(
         DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)
@@ -96,6 +98,7 @@ def build(
         gateway.addService(_purge_timer(database.store, settings.purge_interval_s))
     driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
+        grant_checks(settings, reactor, database.cells, driver)  # so that faults are told here
         _add_workers(gateway, settings, reactor, command_line, reload_parts)
     else:
         registry = registry_of(settings, reactor)
@@ -183,14 +186,14 @@ def registry_of(settings: Settings, reactor: Any) -> Registry:  # noqa: ANN401
 
 
 class _Database:
-    """The token database, as a table for the start, and as a store for the sessions."""
+    """The token database, as a table for the start, and as stores for the sessions."""
 
     def __init__(self, settings: Settings, reactor: Any) -> None:  # noqa: ANN401
-        self.table = TokenTable(open_database(settings), time.time)
+        engine = open_database(settings)
+        self.table = TokenTable(engine, time.time)
         self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
-        self.store = SqlTokenStore(
-            self.table, reactor, self.threads, settings.embedded.database_timeout
-        )
+        self.cells = cells_of(settings, reactor, engine, self.threads)
+        self.store = self.cells.own.store
 
 
 def _add_driver(
@@ -218,8 +221,8 @@ class _Consoles:
     ) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._store = database.store
-        self._checks = [DriverPortCheck(driver)] if driver else []
+        self._store = database.cells
+        self._checks = grant_checks(settings, reactor, database.cells, driver)
         self._registry = registry
         self._policy = _session_policy(settings, reactor)
         self._readiness = Readiness(self._store.check, reactor, settings.stopping.drain_notice)
@@ -248,13 +251,17 @@ class _Consoles:
     def add_to(self, tree: MultiService, endpoints: Sequence[IStreamServerEndpoint]) -> None:
         """Add the services, in the order of their start."""
         _say_if_cert_is_missing(self._settings)
+        tree.addService(self._store)
+        for check in self._checks:
+            if isinstance(check, Service):
+                tree.addService(check)
         tree.addService(self._registry)
         interval_s = self._settings.sessions.revoke_check
         if interval_s:
-            check = RevocationCheck(
+            revocation = RevocationCheck(
                 self._registry, self._store, interval_s, self._reactor, time.time
             )
-            tree.addService(check)
+            tree.addService(revocation)
         left = iter(endpoints)
         for _, site in self._sites:
             tree.addService(site.lobby)

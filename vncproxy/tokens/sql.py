@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
 from vncproxy.errors import StoreUnavailable
 from vncproxy.model import Grant, Token
+from vncproxy.threads import BlockingCalls, IReactor
 from vncproxy.tokens.table import TokenTable
 
 T = TypeVar("T")
 
 _MOST_THREADS = 20
-_MOST_WAITING = 500
 
 
 def threads_for(connections: int) -> ThreadPool:
     """Return a pool, not started, with a thread for each connection, up to a bound."""
     return ThreadPool(0, min(connections, _MOST_THREADS), name="tokens")
-
-
-class IReactor(IReactorTime, IReactorFromThreads):
-    """What of the reactor a store needs."""
 
 
 class SqlTokenStore:
@@ -51,11 +44,8 @@ class SqlTokenStore:
         at_once: int | None = None,
     ) -> None:
         self._table = table
-        self._reactor = reactor
-        self._threads = threads
-        self._timeout_s = timeout_s
-        self._slots = DeferredSemaphore(at_once or _MOST_WAITING)
-        self._waiting = 0
+        whom = "the token database"
+        self._calls = BlockingCalls(reactor, threads, timeout_s, whom, StoreUnavailable, at_once)
 
     def find(self, token: Token) -> Deferred[Grant]:
         """Return what the token opens (see ``interfaces.TokenStore``)."""
@@ -75,29 +65,4 @@ class SqlTokenStore:
 
     def call(self, call: Callable[[], T]) -> Deferred[T]:
         """Make any blocking call to the database in a thread, with the same time-out."""
-        if self._waiting >= _MOST_WAITING:
-            busy = f"{self._waiting} look-ups already wait for the token database"
-            return fail(StoreUnavailable(busy))
-        wanted = True
-
-        def call_if_wanted() -> T:
-            if not wanted:  # whoever asked has gone or was told: spare the database
-                raise CancelledError
-            return call()
-
-        def settle(result: T | Failure) -> T | Failure:
-            nonlocal wanted
-            wanted = False
-            self._waiting -= 1
-            return result
-
-        self._waiting += 1
-        answer: Deferred[T] = self._slots.run(
-            deferToThreadPool, self._reactor, self._threads, call_if_wanted
-        )
-        answer.addTimeout(self._timeout_s, self._reactor, _too_late)
-        return answer.addBoth(settle)
-
-
-def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:
-    raise StoreUnavailable(f"the token database did not answer in {timeout_s:g} s")
+        return self._calls.run(call)
