@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
 OPENSTACK := .cache/openstack
+NOVA_VERSION := 34.0.0
 NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
 XTERM_VERSION := 6.0.0
 NPM_XTERM := .cache/xterm/node_modules/@xterm/xterm
@@ -16,7 +17,9 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \
 	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
 	/usr/lib/*/faketime/libfaketime.so.1:libfaketime \
-	/usr/include/openssl/ssl.h:libssl-dev
+	/usr/include/openssl/ssl.h:libssl-dev \
+	/usr/lib/rabbitmq/bin/rabbitmq-server:rabbitmq-server nova-novncproxy:nova-consoleproxy \
+	/usr/lib/postgresql:postgresql
 
 BENCH_CFLAGS := -O2 -std=c11 -Wall -Wextra -Werror
 
@@ -31,7 +34,7 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 
-test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp system-packages $(VENV)/libvirt.stamp ## run every test
+test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/python -m twisted.trial tests
 
@@ -52,7 +55,7 @@ conf: $(VENV)/dev.stamp ## write conf/vncproxy.conf and docs/configuration.md an
 	$(BIN)/oslo-config-generator --namespace vncproxy --output-file conf/vncproxy.conf
 	$(BIN)/python -m tests.config.reference > docs/configuration.md
 
-cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp ## run the tests, and show the lines they miss
+cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp ## run the tests, and show the lines they miss
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/coverage run -m twisted.trial tests
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
@@ -133,6 +136,13 @@ $(OPENSTACK)/made.stamp:
 	@echo "Installing OpenStack's client and its Keystone, for the tests..."
 	@$(PYTHON) -m venv --clear $(OPENSTACK)
 	@$(OPENSTACK)/bin/pip install -q --disable-pip-version-check python-openstackclient keystone
+	@touch $@
+
+# The newest nova, whose code the tests run; the oldest is the distribution's.
+.cache/nova.stamp: $(VENV)/made.stamp
+	@echo "Installing nova $(NOVA_VERSION) for the tests..."
+	@$(PYTHON) -m venv --clear .cache/nova
+	@.cache/nova/bin/pip install -q --disable-pip-version-check nova==$(NOVA_VERSION) pymysql 2>/dev/null
 	@touch $@
 
 system-packages:

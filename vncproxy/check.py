@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -13,6 +13,7 @@ from vncproxy.audit import AuditFile
 from vncproxy.compute.once import ask_once
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
+from vncproxy.config.report import report_on
 from vncproxy.config.settings import Settings
 from vncproxy.consoles import target_tls_of
 from vncproxy.edge.certificates import ServedCertificate, load_certificates
@@ -21,6 +22,7 @@ from vncproxy.entrance import fault_of, tls_options, trusted_items
 from vncproxy.errors import GatewayError
 from vncproxy.limits.build import most_descriptors, most_sessions_of
 from vncproxy.listener import ListenString, endpoint_from
+from vncproxy.openstack.deployment import try_port_check
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.rfb.security import methods_of
 from vncproxy.target_rules import TargetRules
@@ -50,12 +52,28 @@ def check(settings: Settings) -> list[Finding]:
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("targets", lambda: _targets(settings)),
         _tried("database", lambda: _database(settings)),
+        _tried("port check", lambda: try_port_check(settings)),
         _tried("limits", lambda: _limits(settings)),
         _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
         _tried("metrics", lambda: _metrics(settings.watching.metrics_listen)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
         *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
+    ]
+
+
+def check_options(sources: Sequence[str]) -> list[Finding]:
+    """Say of each option in the files whether it was understood, is ignored, or is wrong.
+
+    Args:
+        sources: ``--config-file`` and ``--config-dir`` arguments.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    return [
+        Finding(found.option, found.state != "wrong", f"{found.state}: {found.text}")
+        for found in report_on(sources, "vncproxy")
     ]
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vncproxy import __version__
-from vncproxy.check import Finding, check
+from vncproxy.check import Finding, check, check_options
 from vncproxy.cli_callers import add_api_token_commands
 from vncproxy.cli_consoles import add_server_and_console_commands
 from vncproxy.cli_verbs import add_verb, print_json
@@ -30,11 +30,14 @@ _SHORTEST_ID = 6
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 for done, 1 for a fault, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
-    files = [f"--config-file={path}" for path in options.config_file]
-    directories = [f"--config-dir={path}" for path in options.config_dir]
+    files = [f"--config-file={path}" for path in options.config_file + options.more_files]
+    directories = [f"--config-dir={path}" for path in options.config_dir + options.more_dirs]
+    sources = [*files, *directories]
+    status: int
     try:
-        settings = read_settings([*files, *directories], "vncproxy")
-        status: int = options.run(settings, options)
+        if options.reads_files:
+            return _check(sources, options)
+        status = options.run(read_settings(sources, "vncproxy"), options)
     except (ConfigError, GatewayError) as error:
         print(f"vncproxy: {error}", file=sys.stderr)
         return 1
@@ -53,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     database = nouns.add_parser("database", help="prepare a token database")
     verbs = database.add_subparsers(required=True, metavar="COMMAND")
     add_verb(verbs, "create", _create_tables, "make the token table where it is missing")
-    add_verb(nouns, "check", _check, "read the configuration, try everything, say what is wrong")
+    checking = add_verb(
+        nouns, "check", _check, "read the configuration, try everything, say what is wrong"
+    )
+    checking.set_defaults(reads_files=True)  # for it says more of them than their first fault
     return parser
 
 
@@ -157,18 +163,19 @@ def _create_tables(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(settings: Settings, options: argparse.Namespace) -> int:
-    findings = check(settings)
+def _check(sources: Sequence[str], options: argparse.Namespace) -> int:
+    findings = check_options(sources)
+    try:
+        findings += check(read_settings(sources, "vncproxy"))
+    except ConfigError as error:
+        findings.append(Finding("configuration", False, str(error)))
     if options.json:
         print_json([asdict(finding) for finding in findings])
     else:
+        width = max(len(finding.subject) for finding in findings)
         for finding in findings:
-            print(_line(finding))
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<{width}}  {finding.text}")
     return 0 if all(finding.ok for finding in findings) else 1
-
-
-def _line(finding: Finding) -> str:
-    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<20}  {finding.text}"
 
 
 def _shown(grant: Grant) -> dict[str, object]:

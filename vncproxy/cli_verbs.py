@@ -15,7 +15,11 @@ def add_verb(
     """Add a verb, which ``run`` answers with the command's exit status; return its parser."""
     verb = verbs.add_parser(name, help=text, description=text)
     verb.add_argument("--json", action="store_true", help="machine-readable output")
-    verb.set_defaults(run=run)
+    verb.add_argument(
+        "--config-file", action="append", default=[], metavar="FILE", dest="more_files"
+    )
+    verb.add_argument("--config-dir", action="append", default=[], metavar="DIR", dest="more_dirs")
+    verb.set_defaults(run=run, reads_files=False)
     return verb
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from vncproxy.compute.interface import ComputeDriver
-from vncproxy.compute.port_check import DriverPortCheck
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
@@ -27,6 +26,7 @@ from vncproxy.listener import Listener
 from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
+from vncproxy.openstack.deployment import grant_checks
 from vncproxy.readiness import Readiness
 from vncproxy.registry import Registry
 from vncproxy.reload import Part
@@ -93,9 +93,10 @@ class Consoles:
     def __init__(self, settings: Settings, around: Surroundings) -> None:
         self._settings = settings
         self._around = around
-        store = around.database.store
-        store.measures = around.watched.measures
-        self._readiness = Readiness(store.check, around.reactor, settings.stopping.drain_notice)
+        cells = around.database.cells
+        around.database.store.measures = around.watched.measures
+        self._checks = grant_checks(settings, around.reactor, cells, around.driver)
+        self._readiness = Readiness(cells.check, around.reactor, settings.stopping.drain_notice)
         self._entrance = Entrance.of(settings, around.reactor)
         self._forwarding = self._entrance.forwarding(settings)
         self._origins = OriginRules(settings.console.allowed_origins)
@@ -111,14 +112,13 @@ class Consoles:
     def _admission(self, kind: Kind) -> Admission:
         around = self._around
         measures = around.watched.measures
-        driver_checks = [DriverPortCheck(around.driver)] if around.driver else []
         gate = Gate(
-            TimedStore(around.database.store, measures, around.reactor),
+            TimedStore(around.database.cells, measures, around.reactor),
             self._origins,
             [kind.console_type],
             [
-                TimedCheck(check, measures, around.reactor)
-                for check in (*around.watched.checks, *driver_checks)
+                *(TimedCheck(it, measures, around.reactor) for it in around.watched.checks),
+                *(TimedCheck(it, measures, around.reactor, "rpc") for it in self._checks),
             ],
         )
         ours = {"'self'", "'none'"}
@@ -162,6 +162,10 @@ class Consoles:
         _say_if_cert_is_missing(self._settings)
         if self._around.watched.metrics is not None:
             tree.addService(self._around.watched.metrics)
+        tree.addService(self._around.database.cells)
+        for check in self._checks:
+            if isinstance(check, Service):
+                tree.addService(check)
         tree.addService(self._around.registry)
         self._add_what_ends_sessions(tree)
         left = iter(endpoints)
@@ -180,9 +184,9 @@ class Consoles:
         around, times = self._around, self._settings.times
         interval_s = self._settings.sessions.revoke_check
         if interval_s:
-            store = around.database.store
+            cells = around.database.cells
             tree.addService(
-                RevocationCheck(around.registry, store, interval_s, around.reactor, time.time)
+                RevocationCheck(around.registry, cells, interval_s, around.reactor, time.time)
             )
         limits = TimeLimits(
             times.client_idle_timeout, times.server_idle_timeout, times.max_session_time

@@ -14,8 +14,9 @@ from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
 
 from vncproxy.config.settings import Settings
+from vncproxy.openstack.deployment import cells_of
 from vncproxy.tokens.engine import open_database
-from vncproxy.tokens.sql import SqlTokenStore, SqlTokenUses, threads_for
+from vncproxy.tokens.sql import SqlTokenUses, threads_for
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses
 
@@ -23,7 +24,9 @@ _log = Logger()
 
 
 class Database:
-    """The token database, as a table for the start, and as a store for the sessions.
+    """The token database, as a table for the start, and as stores for the sessions.
+
+    With OpenStack it is one cell's, and beside it may stand others.
 
     Args:
         settings: say where it is.
@@ -37,9 +40,8 @@ class Database:
         engine = open_database(settings)
         self.table = TokenTable(engine, time.time)
         self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
-        self.store = SqlTokenStore(
-            self.table, reactor, self.threads, settings.embedded.database_timeout
-        )
+        self.cells = cells_of(settings, reactor, engine, self.threads)
+        self.store = self.cells.own.store
         limits = settings.limits
         uses = TokenUses(engine, time.time, limits.single_use, limits.single_use_resume)
         self.uses = SqlTokenUses(uses, self.store)

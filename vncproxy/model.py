@@ -117,6 +117,7 @@ class Grant:
         access_url_base: URL the token was issued for, without the token.
         internal_access_path: path of an HTTP CONNECT to make first, or None.
         credentials: for the console's server, where the token came with them.
+        cell: the OpenStack cell whose database has the token; "" for the one of [database].
     """
 
     token_hash: str
@@ -128,6 +129,7 @@ class Grant:
     access_url_base: str | None = None
     internal_access_path: str | None = None
     credentials: Credentials | None = None
+    cell: str = ""
 
     @property
     def token_id(self) -> str:

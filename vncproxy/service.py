@@ -26,6 +26,7 @@ from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE
 from vncproxy.interfaces import Limits
 from vncproxy.limits.build import node_limits
 from vncproxy.listener import Listener, endpoint_from
+from vncproxy.openstack.deployment import grant_checks
 from vncproxy.registry import Registry
 from vncproxy.reload import Part, Reload
 from vncproxy.supervision import notices, signals
@@ -44,6 +45,7 @@ FOLLOWED_BY_WORKERS = (
     "[console] allowed_origins",
     "[vncproxy] drain_timeout",
 )
+_log = Logger()
 
 
 def build(
@@ -64,6 +66,8 @@ def build(
         ConfigError: an option can't be followed.
     """
     database = Database(settings, reactor)
+    for line in settings.ignored:
+        _log.warn("{line}", line=line)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(
         DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)
@@ -73,6 +77,7 @@ def build(
     gateway.addService(purge_timer(database.uses.purge, _PURGE_USES_S))
     driver = _add_driver(gateway, settings, reactor)
     if settings.processes.workers > 1:
+        grant_checks(settings, reactor, database.cells, driver)  # so that faults are told here
         _add_workers(gateway, settings, reactor, command_line, reload_parts)
     else:
         _add_consoles(gateway, settings, reactor, database, driver, command_line, reload_parts)

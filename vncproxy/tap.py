@@ -44,7 +44,7 @@ def makeService(options: Options) -> Service:  # noqa: N802  twistd's name for i
     twistds = options.parent["logfile"] if options.parent else None
     try:
         log = GatewayLog(
-            settings.default.log_file or twistds, settings.default.use_json, settings.default.debug
+            settings.log_path or twistds, settings.default.use_json, settings.default.debug
         )
         gateway = build(
             settings,

@@ -233,7 +233,7 @@ class Dialer:
             raise TargetTimeout(f"{where} did not answer in {self._timeout_s:g} s") from error
         except ConnectionRefusedError as error:
             raise TargetRefused(f"{where} refused the connection") from error
-        except (DNSLookupError, UnknownHostError) as error:
+        except (DNSLookupError, UnknownHostError, ValueError) as error:  # the last: no host's name
             raise TargetUnreachable(f"{where}: no such host") from error
         except (ConnectError, OSError) as error:
             raise TargetUnreachable(f"{where}: {error}") from error

@@ -23,11 +23,18 @@ class FakeTarget:
 
     Args:
         script: gets the connection, which is closed when it returns.
+
+    Attributes:
+        connections: how many there were.
     """
 
     def __init__(self, script: Script) -> None:
+        self.connections = 0
+        target = self
+
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
+                target.connections += 1
                 script(self.request)
 
         class Server(socketserver.ThreadingTCPServer):

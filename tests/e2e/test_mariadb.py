@@ -2,92 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
-from functools import cache
-from pathlib import Path
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e import fake_targets
 from tests.e2e.at_once import IN_WORDS, OPEN, AtOnce
 from tests.e2e.browser import ScriptedBrowser, websocket_url
 from tests.e2e.fake_targets import FakeTarget
-from tests.e2e.programs import Gateway, Program, becomes_true, require
-
-
-class MariaDb:
-    """A MariaDB server in a private directory, reached by a UNIX socket."""
-
-    def __init__(self) -> None:
-        require("mariadbd", "mariadb-install-db")
-        self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-mariadb-"))
-        self.socket = self.directory / "socket"
-        # MariaDB does not run as root.
-        user = "mysql" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-        shutil.chown(self.directory, user)
-        data = f"--datadir={self.directory}/data"
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", data, f"--user={user}"],
-            check=True,
-            capture_output=True,
-        )
-        self._command = [
-            *("mariadbd", "--no-defaults", data, f"--socket={self.socket}", f"--user={user}"),
-            *(
-                "--skip-networking",
-                f"--pid-file={self.directory}/pid",
-                "--innodb-flush-method=fsync",
-            ),
-        ]
-        self.start()
-        self.run("CREATE USER nova@localhost IDENTIFIED BY 'hunter2'")
-        self.run("GRANT ALL ON nova.* TO nova@localhost")
-
-    def start(self) -> None:
-        """Start the server."""
-        self._program = Program(self._command)
-        self._program.wait_for("ready for connections")
-
-    def stop(self) -> None:
-        """Stop the server."""
-        self._program.stop()
-
-    def pause(self) -> None:
-        """Let the server do nothing until ``go_on``, as on a host that has frozen."""
-        os.kill(self._program.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it work again."""
-        os.kill(self._program.pid, signal.SIGCONT)
-
-    def remove(self) -> None:
-        """Stop it, and remove its directory."""
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def run(self, sql: str) -> str:
-        """Run SQL as its administrator; return what it printed."""
-        client = ["mariadb", "--no-defaults", f"--socket={self.socket}", "-N", "-e", sql]
-        return subprocess.run(client, check=True, capture_output=True, text=True).stdout
-
-    @property
-    def url(self) -> str:
-        """The SQLAlchemy URL of its database."""
-        return f"mysql+pymysql://nova:hunter2@localhost/nova?unix_socket={self.socket}"
-
-
-@cache
-def shared_server() -> MariaDb:
-    """Return the server of all these tests: to make its data takes longer than they do."""
-    server = MariaDb()
-    atexit.register(server.remove)
-    return server
+from tests.e2e.mariadb import shared_server
+from tests.e2e.programs import Gateway, becomes_true
 
 
 class MariaDbTests(SynchronousTestCase):

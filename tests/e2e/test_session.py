@@ -132,6 +132,14 @@ class OpenConsoleTests(GatewayTestCase):
             self.assertTrue(browser.read_refusal().startswith(_NOT_READY))
         self.assertIn("404 Not Found", self.assert_ended("target-refused", url))
 
+    def test_an_internal_access_path_without_an_answer(self) -> None:
+        """Is not waited for."""
+        url = self.console(fake_targets.silent)
+        self.set_access_path("/console/7")
+        with ScriptedBrowser(url) as browser:
+            self.assertTrue(browser.read_refusal().startswith("The console took too long"))
+        self.assert_ended("negotiation-timeout", url)
+
     def test_a_client_that_vanishes(self) -> None:
         """A client whose TCP connection ends without a Close is said to be lost."""
         url = self.console(fake_targets.echo)

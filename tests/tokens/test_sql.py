@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.helpers import InlineThreadPool, ThreadClock, grant_for
 from vncproxy.errors import StoreUnavailable, TokenInvalid
 from vncproxy.model import Grant, Token
-from vncproxy.tokens.sql import IReactor, SqlTokenStore, threads_for
+from vncproxy.threads import IReactor
+from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
 
 

@@ -24,6 +24,14 @@ _ACCEPTED: list[tuple[str | None, str | None, str | None, str | None]] = [
     ("http://gateway", "gateway", " HTTPS , http", _HTTPS),
     ("https://gateway", "gateway", None, "wss://h/"),
     ("http://gateway", "gateway", None, "ws://h/"),
+    ("ws://gateway", "gateway", None, "ws://h/"),
+    ("https://gateway:8443", "gateway", None, "HTTPS://h/"),
+    ("http://gateway", "gateway", "", _HTTP),  # a balancer that says nothing
+    ("http://user@gateway", "gateway", None, _HTTP),
+    ("http://[::1]", "::1", None, _HTTP),  # a Host with an IPv6 address without brackets
+    ("http://[2001:db8::7]:80", "other", None, _HTTP),  # in allowed_origins
+    ("http://other.example", "h", None, _HTTP),  # in allowed_origins, in capitals there
+    (None, "gateway", "https", None),
 ]
 _REFUSED: list[tuple[str | None, str | None, str | None, str | None]] = [
     ("http://evil.example", "gateway", None, _HTTP),
@@ -45,12 +53,25 @@ _REFUSED: list[tuple[str | None, str | None, str | None, str | None]] = [
     ("https://gateway", "gateway", None, "ws://h/"),
     ("http://gateway", "gateway", None, None),
     ("file://gateway", "gateway", None, _HTTP),
+    ("wss://gateway", "gateway", None, "ws://h/"),
+    ("http://gateway", "gateway", None, "wss://h/"),
+    ("http://gateway", "gateway", None, "no URL"),
+    ("http://gateway", "gateway", None, "http//h"),
+    ("http://gateway", "gateway", "https", _HTTP),
+    ("http://gateway", "gateway", "wss", _HTTPS),
+    ("http://gateway.", "gateway", None, _HTTP),
+    ("http://[0:0:0:0:0:0:0:1]", "[::1]", None, _HTTP),  # as text, like nova
+    ("http://dashboard.example, http://evil.example", "gateway", None, _HTTP),
+    ("null", None, "http", "null:"),
+    ("null", "null", None, _HTTP),
+    ("https://gateway", "gateway", "http, https", _HTTPS),  # of a chain the first counts
+    ("http://gateway:6080", "evil.example", None, _HTTP),
 ]
 
 
 class OriginRulesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rules = OriginRules(["Dashboard.example"])
+        self.rules = OriginRules(["Dashboard.example", "OTHER.example", "2001:db8::7"])
 
     def check(
         self, origin: str | None, host: str | None, forwarded: str | None, base: str | None

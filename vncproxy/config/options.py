@@ -12,6 +12,7 @@ from oslo_config import cfg
 from vncproxy.config.topic import Topic
 from vncproxy.config.topics import (
     api,
+    api_database,
     balancers,
     compute,
     console,
@@ -23,6 +24,8 @@ from vncproxy.config.topics import (
     keystone,
     limits,
     listening,
+    messaging,
+    openstack,
     processes,
     serial_console,
     sessions,
@@ -40,6 +43,9 @@ TOPICS: tuple[Topic, ...] = (
     console.TOPIC,
     consoleauth.TOPIC,
     database.TOPIC,
+    api_database.TOPIC,
+    messaging.TOPIC,
+    messaging.LEVELS_TOPIC,
     vnc.TOPIC,
     serial_console.TOPIC,
     spice.TOPIC,
@@ -58,6 +64,7 @@ TOPICS: tuple[Topic, ...] = (
     compute.TOPIC,
     api.TOPIC,
     keystone.TOPIC,
+    openstack.TOPIC,
 )
 
 OPTIONS: dict[str, list[cfg.Opt]] = {}

@@ -5,11 +5,13 @@ Every fault is a ``ConfigError`` of one line: what is wrong, where, and what to 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import io
 import re
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from oslo_config import cfg
 from typing_extensions import override
 
 from vncproxy import __version__
+from vncproxy.config import ignored as ignored_options
 from vncproxy.config.options import FLAGS, OPTIONS, TOPICS
 from vncproxy.config.settings import Settings
 from vncproxy.config.topic import Topic
@@ -60,12 +63,47 @@ def read_settings(arguments: Sequence[str], program: str) -> Settings:
         ConfigError: a file can't be read, or an option's name or value is wrong.
         SystemExit: ``--help`` or ``--version`` was given, or an unknown flag.
     """
-    conf = _new_parser()
-    _parse(conf, arguments, program)
+    conf = _parsed(arguments, program)
     _refuse_unknown_options(conf)
     if not _value(conf, "database", "connection"):
         _use_embedded_defaults(conf)
-    return _checked(Settings(**{topic.name: _values(conf, topic) for topic in TOPICS}))
+    values = {topic.name: _values(conf, topic) for topic in TOPICS}
+    ignored = tuple(
+        f"[DEFAULT] {option.dest} is not followed: {why}"
+        for option, why in ignored_options.FLAGS
+        if _value(conf, "DEFAULT", option.dest) not in (None, False, "")
+    )
+    return _checked(Settings(**values, sources=_sources(arguments), ignored=ignored))
+
+
+class OptionFiles:
+    """The options as they stand in files, whether or not they are ours.
+
+    Args:
+        arguments: as of ``read_settings``.
+        program: the same.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+
+    def __init__(self, arguments: Sequence[str], program: str) -> None:
+        self._conf = _parsed(arguments, program)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Give the group and the name of each option, in the files' order."""
+        for path in _files_read(self._conf):
+            for section, options in _sections(path).items():
+                group = section if section == "DEFAULT" else section.lower()
+                yield from ((group, name) for name in options)
+
+    def value(self, group: str, name: str) -> object:
+        """Return the value of an option of ours.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        return _value(self._conf, group, name)
 
 
 class _Parser(cfg.ConfigOpts):
@@ -84,6 +122,27 @@ def _new_parser() -> cfg.ConfigOpts:
                 conf.register_cli_opt(option, group=_oslo_group(group))
             else:
                 conf.register_opt(option, group=_oslo_group(group))
+    conf.register_cli_opts([option for option, _ in ignored_options.FLAGS])
+    conf.register_opts(ignored_options.HOST_FACTS)
+    conf.set_default("my_ip", _own_address())
+    conf.set_default("host", socket.gethostname())
+    return conf
+
+
+def _own_address() -> str:
+    """Return the address of the interface that the default route leaves by."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _parsed(arguments: Sequence[str], program: str) -> cfg.ConfigOpts:
+    conf = _new_parser()
+    _parse(conf, arguments, program)
     return conf
 
 
@@ -120,6 +179,18 @@ def _parse(conf: cfg.ConfigOpts, arguments: Sequence[str], program: str) -> None
         raise ConfigError(f"the configuration can't be read: {error}") from error
 
 
+def _sources(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return, of these arguments, those that name files, in their order."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--config-file", "--config-dir"):
+        named = f"{flag}={{}}".format
+        parser.add_argument(flag, dest="sources", action="append", type=named)
+    named_sources = parser.parse_known_args(list(arguments))[0].sources or []
+    defaults = [f"--config-file={path}" for path in DEFAULT_FILES if path.is_file()]
+    given_files = any(source.startswith("--config-file") for source in named_sources)
+    return (*(() if given_files else defaults), *named_sources)
+
+
 def _files(error: cfg.ConfigFilesNotFoundError | cfg.ConfigFilesPermissionDeniedError) -> str:
     return ", ".join(error.config_files)
 
@@ -128,13 +199,17 @@ def _refuse_unknown_options(conf: cfg.ConfigOpts) -> None:
     """Refuse a misspelt option in our own group; nova's groups hold many that we do not read."""
     known = {option.dest for option in OPTIONS["vncproxy"]}
     for path in _files_read(conf):
-        sections: dict[str, dict[str, list[str]]] = {}
-        cfg.ConfigParser(path, sections).parse()
-        for name in sections.get("vncproxy", {}):
+        for name in _sections(path).get("vncproxy", {}):
             if name not in known:
                 likely = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {likely[0]}?" if likely else "see conf/vncproxy.conf"
                 raise ConfigError(f"{path}: [vncproxy] {name}: no such option; {hint}")
+
+
+def _sections(path: str) -> dict[str, dict[str, list[str]]]:
+    sections: dict[str, dict[str, list[str]]] = {}
+    cfg.ConfigParser(path, sections).parse()
+    return sections
 
 
 def _files_read(conf: cfg.ConfigOpts) -> list[str]:

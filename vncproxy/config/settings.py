@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vncproxy.config.endpoints import listen_string
 from vncproxy.config.front import Front
 from vncproxy.config.topics.api import Api
+from vncproxy.config.topics.api_database import ApiDatabase
 from vncproxy.config.topics.balancers import Balancers
 from vncproxy.config.topics.compute import Compute
 from vncproxy.config.topics.console import ConsoleGroup
@@ -20,6 +22,8 @@ from vncproxy.config.topics.fronts import Fronts
 from vncproxy.config.topics.keystone import KeystoneAuthtoken
 from vncproxy.config.topics.limits import LimitsGroup
 from vncproxy.config.topics.listening import Listening
+from vncproxy.config.topics.messaging import Messaging, UpgradeLevels
+from vncproxy.config.topics.openstack import OpenStack
 from vncproxy.config.topics.processes import Processes
 from vncproxy.config.topics.serial_console import SerialConsoleGroup
 from vncproxy.config.topics.sessions import Sessions
@@ -43,6 +47,9 @@ class Settings:
     console: ConsoleGroup
     consoleauth: ConsoleauthGroup
     database: DatabaseGroup
+    api_database: ApiDatabase
+    messaging: Messaging
+    upgrade_levels: UpgradeLevels
     vnc: VncGroup
     serial_console: SerialConsoleGroup
     spice: SpiceGroup
@@ -61,6 +68,9 @@ class Settings:
     compute: Compute
     api: Api
     keystone_authtoken: KeystoneAuthtoken
+    openstack: OpenStack
+    sources: tuple[str, ...]  # the --config-file and --config-dir arguments they were read from
+    ignored: tuple[str, ...]  # a line for each option that is set and not followed
 
     @property
     def keeps_tokens(self) -> bool:
@@ -130,12 +140,35 @@ class Settings:
         return Front(kind, listeners, address_option, listen_option, is_novas=not listen)
 
     @property
+    def port_check(self) -> Literal["rpc", "driver", "off"]:
+        """Who is asked whether a token's port is still its machine's."""
+        if self.openstack.port_check is not None:
+            return self.openstack.port_check
+        bus_known = self.messaging.transport_url or self.api_database.connection
+        if bus_known and not self.keeps_tokens:
+            return "rpc"
+        return "driver" if self.compute.compute_driver else "off"
+
+    @property
+    def port_check_timeout_s(self) -> float:
+        """Seconds that the answer may take."""
+        return self.openstack.port_check_timeout or self.messaging.rpc_response_timeout
+
+    @property
     def listeners(self) -> tuple[str, ...]:
         """The strings of all fronts' listeners (see ``listener``)."""
         return tuple(listen for front in self.served for listen in front.listeners)
 
     def _endpoint(self, host: str, port: int) -> str:
         return listen_string(host, port, self.tls, self.balancers.proxy_protocol)
+
+    @property
+    def log_path(self) -> str | None:
+        """The file to log to, by the rules of oslo.log; None for where twistd logs."""
+        name, directory = self.default.log_file, self.default.log_dir
+        if not directory:
+            return name or None
+        return str(Path(directory) / (name or "vncproxy.log"))
 
     @property
     def tls(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,30 @@ def open_database(settings: Settings) -> Engine:
     Raises:
         ConfigError: ``[database] connection`` is no URL, or its driver is not installed.
     """
+    parameters = settings.database.connection_parameters
+    engine = open_url(settings.database_url, parameters, settings, "[database] connection")
+    if settings.keeps_tokens:
+        _make_private_directory(settings.state_directory)
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def open_url(text: str, parameters: str, settings: Settings, named: str) -> Engine:
+    """Return the pool of connections to a database; nothing is opened yet.
+
+    Args:
+        text: SQLAlchemy URL, with whatever driver nova uses.
+        parameters: more of the URL's query.
+        settings: the sizes and times of every pool.
+        named: where the URL stands, for the operator.
+
+    Raises:
+        ConfigError: it is no URL, or its driver is not installed.
+    """
     timeout_s = settings.embedded.database_timeout
     try:
-        url = make_url(settings.database_url)
-        if settings.keeps_tokens:
-            _make_private_directory(settings.state_directory)
-        engine = create_engine(
+        url = _with_our_driver(make_url(text).update_query_string(parameters))
+        return create_engine(
             url,
             pool_pre_ping=True,
             pool_size=settings.database.max_pool_size,
@@ -34,18 +53,24 @@ def open_database(settings: Settings) -> Engine:
             connect_args=_driver_timeouts(url, timeout_s),
             hide_parameters=True,
         )
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigError(
-            "[database] connection: not an SQLAlchemy URL; "
-            "write dialect+driver://user:password@host/database"
+            f"{named}: not an SQLAlchemy URL; write dialect+driver://user:password@host/database"
         ) from error
     except ImportError as error:
         raise ConfigError(
-            f"[database] connection: the driver {error.name} is not installed"
+            f"{named}: the driver {error.name} is not installed"
+            + "; pip install 'vncproxy[postgresql]'" * (error.name == "psycopg")
         ) from error
-    if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    return engine
+
+
+def _with_our_driver(url: URL) -> URL:
+    """Return the URL with a driver that is installed, where it names one of nova's defaults."""
+    if url.drivername in ("mysql", "mysql+mysqldb", "mariadb"):
+        return url.set(drivername="mysql+pymysql")
+    if url.drivername in ("postgresql", "postgresql+psycopg2") and not find_spec("psycopg2"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
 
 
 def _make_private_directory(path: Path) -> None:

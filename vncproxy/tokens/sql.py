@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from vncproxy.errors import StoreUnavailable
 from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.model import Grant, Token
+from vncproxy.threads import BlockingCalls, IReactor
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses, Use
 
 T = TypeVar("T")
 
 _MOST_THREADS = 20
-_MOST_WAITING = 500
 
 
 def threads_for(connections: int) -> ThreadPool:
     """Return a pool, not started, with a thread for each connection, up to a bound."""
     return ThreadPool(0, min(connections, _MOST_THREADS), name="tokens")
-
-
-class IReactor(IReactorTime, IReactorFromThreads):
-    """What of the reactor a store needs."""
 
 
 class SqlTokenStore:
@@ -58,10 +52,8 @@ class SqlTokenStore:
         self.measures: Measures = NO_MEASURES
         self._table = table
         self._reactor = reactor
-        self._threads = threads
-        self._timeout_s = timeout_s
-        self._slots = DeferredSemaphore(at_once or _MOST_WAITING)
-        self._waiting = 0
+        whom = "the token database"
+        self._calls = BlockingCalls(reactor, threads, timeout_s, whom, StoreUnavailable, at_once)
 
     def find(self, token: Token) -> Deferred[Grant]:
         """Return what the token opens (see ``interfaces.TokenStore``)."""
@@ -81,30 +73,13 @@ class SqlTokenStore:
 
     def call(self, call: Callable[[], T]) -> Deferred[T]:
         """Make any blocking call to the database in a thread, with the same time-out."""
-        if self._waiting >= _MOST_WAITING:
-            busy = f"{self._waiting} look-ups already wait for the token database"
-            return fail(StoreUnavailable(busy))
-        wanted = True
+        begun = self._reactor.seconds()
 
-        def call_if_wanted() -> T:
-            if not wanted:  # whoever asked has gone or was told: spare the database
-                raise CancelledError
-            return call()
-
-        def settle(result: T | Failure) -> T | Failure:
-            nonlocal wanted
-            wanted = False
-            self._waiting -= 1
+        def measure(result: T | Failure) -> T | Failure:
             self._measure(result, self._reactor.seconds() - begun)
             return result
 
-        self._waiting += 1
-        begun = self._reactor.seconds()
-        answer: Deferred[T] = self._slots.run(
-            deferToThreadPool, self._reactor, self._threads, call_if_wanted
-        )
-        answer.addTimeout(self._timeout_s, self._reactor, _too_late)
-        return answer.addBoth(settle)
+        return self._calls.run(call).addBoth(measure)
 
     def _measure(self, result: object, seconds: float) -> None:
         failure = result if isinstance(result, Failure) else None
@@ -166,7 +141,3 @@ class SqlTokenUses:
     def purge(self) -> Deferred[int]:
         """Forget expired tokens; return how many there were."""
         return self._store.call(self._uses.purge)
-
-
-def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:
-    raise StoreUnavailable(f"the token database did not answer in {timeout_s:g} s")

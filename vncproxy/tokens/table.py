@@ -87,7 +87,8 @@ class TokenTable:
 
     def _keeps_credentials(self, connection: Connection) -> bool:
         if self._has_credentials is None:
-            self._has_credentials = inspect(connection).has_table(SEALED.name)
+            # Not has_table(), which fails where an account may see nova's tables only.
+            self._has_credentials = SEALED.name in inspect(connection).get_table_names()
         return self._has_credentials
 
     def add(
@@ -161,9 +162,9 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise StoreUnavailable(f"the token database failed: {_reason(error)}") from error
+        raise StoreUnavailable(f"the token database failed: {reason_of(error)}") from error
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def reason_of(error: SQLAlchemyError) -> str:
     """Return the driver's own words, on one line; SQLAlchemy adds the statement to them."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -49,7 +49,7 @@ def main() -> int:
 def _begin_log(assignment: Assignment) -> Part:
     default = assignment.settings.default
     twistds = assignment.command_line.log_path
-    path = default.log_file or twistds
+    path = assignment.settings.log_path or twistds
     log = GatewayLog(path, default.use_json, default.debug, worker=assignment.number)
     globalLogBeginner.beginLoggingTo([log])
     return log.part(twistds)

@@ -17,6 +17,7 @@ class DatabaseGroup:
     max_pool_size: int
     max_overflow: int
     connection_recycle_time: int
+    connection_parameters: str
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -37,6 +38,10 @@ OPTIONS: list[cfg.Opt] = [
         "max_overflow",
         default=50,
         min=0,
+        deprecated_opts=[
+            cfg.DeprecatedOpt("sql_max_overflow", group="DEFAULT"),
+            cfg.DeprecatedOpt("sqlalchemy_max_overflow", group="DATABASE"),
+        ],
         help="Connections opened above `max_pool_size` when all are busy. Both together bound "
         "the gateway's database threads, of which it starts at most 20.",
     ),
@@ -45,6 +50,11 @@ OPTIONS: list[cfg.Opt] = [
         default=3600,
         min=1,
         help="Seconds after which a kept connection is replaced.",
+    ),
+    cfg.StrOpt(
+        "connection_parameters",
+        default="",
+        help="More of the query of `connection`, such as `ssl_ca=/etc/ssl/db.pem&charset=utf8`.",
     ),
 ]
 

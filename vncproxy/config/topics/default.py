@@ -19,6 +19,7 @@ class DefaultGroup:
     web: str | None
     debug: bool
     log_file: str | None
+    log_dir: str | None
     use_json: bool
 
 
@@ -42,11 +43,16 @@ OPTIONS: list[cfg.Opt] = [
         help="noVNC's directory, served at `/`. Unset: /usr/share/novnc where that exists. "
         "Its core modules also draw the gateway's own console page.",
     ),
-    cfg.BoolOpt("debug", default=False, help="Log each step of each session."),
+    cfg.BoolOpt("debug", short="d", default=False, help="Log each step of each session."),
     cfg.StrOpt(
         "log-file",
         deprecated_name="logfile",
         help="File to log to. Unset: where twistd logs (standard output with `twistd -n`).",
+    ),
+    cfg.StrOpt(
+        "log-dir",
+        deprecated_name="logdir",
+        help="Directory of `log_file`; without one, of vncproxy.log.",
     ),
     cfg.BoolOpt("use-json", default=False, help="Log one JSON object a line."),
 ]
@@ -56,5 +62,5 @@ TOPIC = Topic(
     "DEFAULT",
     OPTIONS,
     DefaultGroup,
-    flags=("cert", "key", "ssl_only", "web", "debug", "log_file", "use_json"),
+    flags=("cert", "key", "ssl_only", "web", "debug", "log_file", "log_dir", "use_json"),
 )

@@ -1,0 +1,1 @@
+"""What only an OpenStack deployment has: cells, and nova-compute on the message bus."""
