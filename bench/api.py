@@ -163,8 +163,8 @@ class Load:
                 waiting.register(connection, selectors.EVENT_READ)
                 count, due = count + 1, due - 1
             for key, _ in waiting.select(0.001):
+                assert isinstance(key.fileobj, socket.socket)
                 connection = key.fileobj
-                assert isinstance(connection, socket.socket)
                 answer = connection.recv(65536)  # one segment of loopback holds it
                 self.failed += not answer.startswith(b"HTTP/1.1 200 ")
                 self.latencies_s.append(time.monotonic() - sent.pop(connection))
