@@ -15,13 +15,16 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
 	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \
 	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
-	/usr/lib/*/faketime/libfaketime.so.1:libfaketime
+	/usr/lib/*/faketime/libfaketime.so.1:libfaketime \
+	/usr/include/openssl/ssl.h:libssl-dev
+
+BENCH_CFLAGS := -O2 -std=c11 -Wall -Wextra -Werror
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz crowd lint format types conf cover dist clean system-packages
+.PHONY: help run test bench bench-quick bench-programs check fuzz crowd lint format types conf cover dist clean system-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo console, and print its URL
 	@mkdir -p .run
@@ -59,6 +62,17 @@ fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB h
 
 crowd: $(VENV)/dev.stamp .cache/novnc.stamp ## measure what 5,000 silent and slow connections do to others
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" $(BIN)/python -m tests.e2e.crowd
+
+bench: bench-programs ## compare with websockify, HAProxy and others (40 minutes)
+	$(BIN)/python -m bench $(if $(BENCH),$(BENCH),--report docs --results bench/results)
+
+bench-quick: bench-programs ## the same, roughly and in a minute
+	$(BIN)/python -m bench --quick --rounds 1 $(BENCH)
+
+bench-programs: $(VENV)/dev.stamp .cache/websockify.stamp
+	@$(MAKE) --no-print-directory system-packages TEST_PROGRAMS="cc:gcc /usr/sbin/haproxy:haproxy \
+		/usr/include/openssl/ssl.h:libssl-dev"
+	@$(MAKE) --no-print-directory .cache/bench/target .cache/bench/client
 
 dist: $(VENV)/dev.stamp ## build the wheel and the source archive
 	$(BIN)/python -m build
@@ -129,3 +143,20 @@ system-packages:
 		echo "Installing$$missing..." && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else echo "Not installed, so their tests will be skipped:$$missing"; fi
+
+.cache/bench/target: bench/target.c bench/wire.h
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_CFLAGS) -o $@ $<
+
+BENCH_CLIENT := $(addprefix bench/,client.c measures.c samples.c session.c stream.c)
+
+.cache/bench/client: $(BENCH_CLIENT) $(wildcard bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_CFLAGS) -o $@ $(BENCH_CLIENT) -lssl -lcrypto
+
+# websockify in a venv of its own, with the numpy that it uses where it can.
+.cache/websockify.stamp:
+	@echo "Installing websockify into .cache/websockify..."
+	@$(PYTHON) -m venv --clear .cache/websockify
+	@.cache/websockify/bin/pip install -q --disable-pip-version-check 'websockify>=0.13' numpy
+	@touch $@
