@@ -12,6 +12,7 @@ from pathlib import Path
 
 _START_S = 60.0
 _STOP_S = 15.0
+_IDLE_CPU_S = 0.01  # in 0.3 s
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -94,6 +95,14 @@ def _is_taken(port: int) -> bool:
         if fields[1] in wanted and fields[3] == "0A":
             return True
     return False
+
+
+def wait_until_idle(tree: ProcessTree) -> None:
+    """Wait until a program that listens has also ended its start: workers load for a while."""
+    deadline, before = time.monotonic() + _STOP_S, -1.0
+    while (now := tree.cpu_s()) - before > _IDLE_CPU_S and time.monotonic() < deadline:
+        before = now
+        time.sleep(0.3)
 
 
 class ProcessTree:

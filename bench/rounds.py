@@ -13,7 +13,7 @@ from bench.client import Client
 from bench.machine import machine_facts
 from bench.measures import FRESH, MEASURES, Amounts, Bench
 from bench.peers import Peer, Place, Relay, start_target
-from bench.processes import CannotMeasure, divide_cores
+from bench.processes import CannotMeasure, divide_cores, wait_until_idle
 from bench.results import Figures, Run, Sample
 from tests.e2e.certificates import write_certificate
 from tests.e2e.programs import free_port
@@ -105,6 +105,7 @@ class _Turn:
         for group in [shared, *alone] if shared else alone:
             try:
                 with self.peer.start(self.place) as relay:
+                    wait_until_idle(relay.tree)
                     for name in group:
                         self._measure(relay, name)
             except CannotMeasure as error:
