@@ -80,10 +80,11 @@ class TargetProtocol(Protocol):
         if self._tls is not None and self._secured is not None and not self._secured.called:
             text = self._tls.failure_text(reason.value)
             self._secured.errback(SecurityFailed(text))
-        if reason.check(ConnectionDone) or self._said_its_end():
+        alert = openssl_text(reason.value)
+        if reason.check(ConnectionDone) or (not alert and self._said_its_end()):
             self.lost(Ending.SERVER_CLOSED, "")
         else:
-            self.lost(Ending.SERVER_LOST, openssl_text(reason.value) or reason.getErrorMessage())
+            self.lost(Ending.SERVER_LOST, alert or reason.getErrorMessage())
 
     def _said_its_end(self) -> bool:
         """Return whether the server ended TLS in order, whatever became of TCP after that."""
