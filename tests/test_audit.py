@@ -59,6 +59,14 @@ class LineTests(AuditTestCase):
         how = {"seconds": 1.235, "bytes_to_client": 10, "bytes_to_server": 20}
         self.assertEqual(end, {**both, **why, **how, "event": "ended"})
 
+    def test_a_client_s_certificate(self) -> None:
+        """Whoever showed a certificate is named by it."""
+        session = facts()
+        session.client_certificate = "CN=operator,O=Example"
+        self.audit.started(session)
+        (line,) = self.lines()
+        self.assertEqual(line["client_certificate"], "CN=operator,O=Example")
+
     def test_every_ending(self) -> None:
         """Whatever ends or refuses a session has a line that the schema allows."""
         for ending in Ending:

@@ -146,6 +146,8 @@ class Audit:
             "request_id": facts.request_id,
             "client": facts.client,
         }
+        if facts.client_certificate:
+            line["client_certificate"] = facts.client_certificate
         if facts.grant is not None:
             line |= {
                 "instance": facts.grant.instance_uuid,

@@ -96,7 +96,13 @@ class Consoles:
         cells = around.database.cells
         around.database.store.measures = around.watched.measures
         self._checks = grant_checks(settings, around.reactor, cells, around.driver)
-        self._readiness = Readiness(cells.check, around.reactor, settings.stopping.drain_notice)
+        metrics = around.watched.metrics
+        self._readiness = Readiness(
+            cells.check,
+            around.reactor,
+            settings.stopping.drain_notice,
+            drains=partial(metrics.state, "draining") if metrics else _nobody_is_told,
+        )
         self._entrance = Entrance.of(settings, around.reactor)
         self._forwarding = self._entrance.forwarding(settings)
         self._origins = OriginRules(settings.console.allowed_origins)
@@ -240,6 +246,10 @@ def target_tls_of(settings: Settings) -> TargetTls:
         settings.vnc.vencrypt_client_key,
     )
     return TargetTls(files, settings.targets.target_identity)
+
+
+def _nobody_is_told() -> None:
+    """Do nothing: there are no metrics."""
 
 
 def _rest_of_token(grant: Grant) -> float:

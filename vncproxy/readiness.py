@@ -28,17 +28,22 @@ class Readiness(Service):
         try_database: fails with a ``GatewayError`` when tokens can't be looked up.
         clock: runs the times.
         notice_s: seconds of the drain for which connections are still taken.
-        hurry: fires when there is no time for that.
+        drains: called when the drain begins.
     """
 
     _log = Logger()
 
     def __init__(
-        self, try_database: Callable[[], Deferred[None]], clock: IReactorTime, notice_s: float
+        self,
+        try_database: Callable[[], Deferred[None]],
+        clock: IReactorTime,
+        notice_s: float,
+        drains: Callable[[], None] = lambda: None,
     ) -> None:
         self._try_database = try_database
         self._clock = clock
         self._notice_s = notice_s
+        self._drains = drains
         self._notice: Deferred[None] | None = None
         self._draining = False
         self._answer: State = "ready"
@@ -76,6 +81,7 @@ class Readiness(Service):
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
         self._draining = True
+        self._drains()
         if not self._notice_s:
             return None
         self._log.info(
