@@ -117,6 +117,21 @@ class BackPressureTests(EngineTestCase):
         expected = ws_frame(b"picture", None) + b"a pong" + ws_frame(b" and more", None)
         self.assertEqual(self.browser.peer_reads(), expected)
 
+    def test_who_lagged_once_is_read_in_long_pieces_again(self) -> None:
+        """While the client lags its server is read in short pieces, which bound what is kept."""
+        filled = self.browser.fill()
+        self.server.peer.send(b"picture")
+        self.turn()
+        self.browser.peer_reads()
+        for _ in range(3):
+            self.server.peer.send(bytes(100_000))
+            self.turn(3)
+            self.browser.peer_reads()
+        self.server.peer.send(bytes(100_000))
+        self.turn()
+        self.assertEqual(self.browser.peer_reads(), ws_frame(bytes(100_000), None))
+        self.assertGreater(filled, 0)
+
     def test_a_server_that_does_not_read(self) -> None:
         """Its client is read no further, and is not expected to answer pings."""
         self.server.fill()

@@ -23,6 +23,7 @@ _VERIFY = {
     "optional": SSL.VERIFY_PEER,
     "required": SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
 }
+_ENABLE_PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and does not name
 _SESSIONS = b"vncproxy"
 
 
@@ -157,6 +158,7 @@ def _context(options: TlsOptions) -> SSL.Context:
     context.set_min_proto_version(least)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle one takes 24 KB, not 49
+    context.clear_mode(_ENABLE_PARTIAL_WRITE)  # a call for all of a picture, not for each record
     context.set_session_id(_SESSIONS)  # without it no session that had a client's certificate
     context.set_passwd_cb(lambda *_: b"")  # or OpenSSL asks the terminal
     context.set_alpn_select_callback(_choose_http_1)

@@ -275,8 +275,10 @@ class ServerEnd(End):
             self._facts.bytes_to_client += count
             start = put_header(loop.buffer, count)
             self._pass_on(loop.view[start : HEADER_ROOM + count])
-            if count > len(loop.short_room) or self._to.unsent:
-                self._room = loop.short_room if self._to.unsent else loop.long_room
+            if self._to.unsent:
+                self._room = loop.short_room
+            elif count == len(self._room):
+                self._room = loop.long_room
         if not count or self.wire.at_end:
             self._splice.release()  # the transport meets the end by itself
 

@@ -29,7 +29,7 @@ from vncproxy.splice.frames import HEADER_ROOM
 from vncproxy.splice.portable import Splice
 
 _BUFFER_BYTES = 256 * 1024
-_SHORT_READ_BYTES = 32 * 1024
+_SHORT_READ_BYTES = 64 * 1024
 _SESSIONS_A_TURN = 256  # then the reactor has its turn; epoll goes on with the others
 
 
