@@ -95,7 +95,8 @@ class Client:
         payload = self._exactly(length)
         if opcode & 15 == CLOSE:
             code = struct.unpack("!H", payload[:2])[0] if payload else "without a code"
-            raise Ended(f"close {code} {payload[2:].decode()}".strip())
+            reason = _REQUEST_ID.sub("", payload[2:].decode())
+            raise Ended(f"close {code} {reason}".strip())
         return opcode & 15, payload
 
     def read(self, count: int) -> bytes:

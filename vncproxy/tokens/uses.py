@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from vncproxy.errors import StoreUnavailable, TokenUsed
 from vncproxy.model import Grant
@@ -32,6 +32,7 @@ from vncproxy.tokens.schema import TOKEN_USES as USES
 from vncproxy.tokens.table import transaction
 
 _DEADLOCK = 1213  # MySQL's; a Galera cluster answers so to all but one of its nodes
+_DENIED = 1142  # MySQL's, also for a table that is not there
 _KEPT_AFTER_EXPIRY_S = 3600  # longer than clocks of gateways differ
 
 
@@ -164,13 +165,22 @@ class TokenUses:
     def _ready(self, connection: Connection) -> bool:
         """Whether uses can be counted; a database of nova's need not have the table."""
         # That it is missing is never remembered: it would let tokens pass that are issued later.
-        self._has_table = self._has_table or inspect(connection).has_table(USES.name)
+        self._has_table = self._has_table or _is_there(connection)
         if self._every_token and not self._has_table:
             raise StoreUnavailable(
                 f"[vncproxy] single_use: the database has no table {USES.name}; "
                 "run `vncproxy database create`"
             )
         return self._has_table
+
+
+def _is_there(connection: Connection) -> bool:
+    try:
+        return inspect(connection).has_table(USES.name)
+    except DBAPIError as error:
+        if error.orig is not None and error.orig.args[:1] == (_DENIED,):
+            return False  # an account that may see nova's own tables only
+        raise
 
 
 class _LostRace(Exception):
