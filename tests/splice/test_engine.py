@@ -124,12 +124,12 @@ class BackPressureTests(EngineTestCase):
         self.turn()
         self.browser.peer_reads()
         for _ in range(3):
-            self.server.peer.send(bytes(100_000))
+            self.server.peer.send(bytes(120_000))
             self.turn(3)
             self.browser.peer_reads()
-        self.server.peer.send(bytes(100_000))
+        self.server.peer.send(bytes(120_000))
         self.turn()
-        self.assertEqual(self.browser.peer_reads(), ws_frame(bytes(100_000), None))
+        self.assertEqual(self.browser.peer_reads(), ws_frame(bytes(120_000), None))
         self.assertGreater(filled, 0)
 
     def test_a_server_that_does_not_read(self) -> None:
