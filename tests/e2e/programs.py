@@ -21,7 +21,13 @@ from unittest import SkipTest
 from tests.audit_lines import checked_lines
 from vncproxy import cli
 
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+# What a shell starts in the background ignores SIGINT, and so would all that it starts.
+TWISTD = (
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from twisted.scripts.twistd import run; run()",
+)
 _START_S = 30.0
 _STOP_S = 10.0
 
