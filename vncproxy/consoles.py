@@ -20,7 +20,7 @@ from vncproxy.config.settings import Settings
 from vncproxy.config.topics.times import Times
 from vncproxy.database import Database
 from vncproxy.entrance import Entrance
-from vncproxy.interfaces import Leg, Limits
+from vncproxy.interfaces import Leg, Limits, Tap
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 from vncproxy.listener import Listener
 from vncproxy.model import Grant, SessionFacts
@@ -259,7 +259,7 @@ def _rest_of_token(grant: Grant) -> float:
 def _splice(
     choice: str,
     reactor: Any,  # noqa: ANN401
-) -> Callable[[Leg, Leg, SessionFacts], Splice]:
+) -> Callable[[Leg, Leg, SessionFacts, Tap | None], Splice]:
     if choice == "portable" or (choice == "auto" and not Engine.is_possible(reactor)):
         return Splice
     if not Engine.is_possible(reactor):

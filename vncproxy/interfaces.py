@@ -164,6 +164,16 @@ class Throttled(Protocol):
         """Produce again."""
 
 
+class Tap(Protocol):
+    """Sees a session's streams: a recorder, or a policy on what users may send."""
+
+    def from_server(self, data: bytes) -> None:
+        """See bytes on their way to the client."""
+
+    def from_client(self, data: bytes) -> bytes:
+        """See bytes on their way to the server, and return those that may go on."""
+
+
 class SessionObserver(Protocol):
     """Who is told of sessions' edges: logs, and later metrics, audit and recorder."""
 

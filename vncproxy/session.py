@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
-from vncproxy.interfaces import Leg, SessionObserver
+from vncproxy.interfaces import Leg, SessionObserver, Tap
 from vncproxy.measures import NO_MEASURES, Measures, Phase
 from vncproxy.model import Ending, Grant, SessionFacts
 from vncproxy.opening import Opener, Opening
@@ -30,6 +30,11 @@ def endless(_grant: Grant) -> float | None:
     return None
 
 
+def untapped(_facts: SessionFacts) -> Tap | None:
+    """Let nobody see the streams."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
     """What every session of a listener has in common.
@@ -41,6 +46,7 @@ class SessionPolicy:
         negotiation_timeout_s: seconds from the WebSocket's opening to the handshakes' end.
         observer: is told of every session's edges.
         splice: makes a session's splice of its two legs.
+        tap: returns what is to see a session's streams, or None.
         lifetime_s: seconds that a console may stay open once it is; None for no such limit.
         measures: is told how long the steps of an opening took.
     """
@@ -50,7 +56,8 @@ class SessionPolicy:
     opener: Opener
     negotiation_timeout_s: float
     observer: SessionObserver
-    splice: Callable[[Leg, Leg, SessionFacts], Splice] = Splice
+    splice: Callable[[Leg, Leg, SessionFacts, Tap | None], Splice] = Splice
+    tap: Callable[[SessionFacts], Tap | None] = untapped
     lifetime_s: Callable[[Grant], float | None] = endless
     measures: Measures = NO_MEASURES
 
@@ -170,7 +177,8 @@ class Session:
             request_id=self.facts.request_id,
             agreement=opening.agreement,
         )
-        self._splice = self._policy.splice(browser, server, self.facts)
+        tap = self._policy.tap(self.facts)
+        self._splice = self._policy.splice(browser, server, self.facts, tap)
         self._splice.start(*opening.rest())
         self._took("all", self.facts.started)
 

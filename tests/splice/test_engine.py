@@ -18,6 +18,16 @@ from vncproxy.splice.engine import Engine
 _MASK = b"abcd"
 
 
+class Nobody:
+    """A tap that minds nothing."""
+
+    def from_server(self, data: bytes) -> None:
+        pass
+
+    def from_client(self, data: bytes) -> bytes:
+        return data
+
+
 class EngineTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FdReactor()
@@ -200,6 +210,13 @@ class EndTests(EngineTestCase):
         splice.stop()
         self.reactor.advance(0)
         self.assertIn(browser.real, self.reactor.readers)
+
+    def test_a_tap(self) -> None:
+        """A session that somebody looks at stays on the portable path; others don't notice."""
+        browser, server = SocketLeg(self.reactor, True), SocketLeg(self.reactor, False)
+        self.engine.splice(browser, server, self.facts, Nobody()).start(b"", b"")
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.readers, {self.engine, browser.real, server.real})
 
     def test_a_reset(self) -> None:
         """A failed connection is one that was lost, not closed."""

@@ -39,6 +39,33 @@ class SpliceTests(SynchronousTestCase):
             self.assertFalse(writer.paused)
 
 
+class Censor:
+    """A tap that lets no question mark through, and keeps what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def from_server(self, data: bytes) -> None:
+        self.seen.append(data)
+
+    def from_client(self, data: bytes) -> bytes:
+        self.seen.append(data)
+        return data.replace(b"?", b"")
+
+
+class TapTests(SynchronousTestCase):
+    def test_what_a_tap_sees_and_takes_out(self) -> None:
+        """It sees both streams, early bytes too; what it keeps back is neither sent nor counted."""
+        browser, server, tap = MemoryLeg(), MemoryLeg(), Censor()
+        facts = SessionFacts("req-1", "192.0.2.1", 0.0)
+        Splice(browser, server, facts, tap).start(b"early picture", b"early?")
+        server.received(b"picture")
+        browser.received(b"?")
+        self.assertEqual(tap.seen, [b"early picture", b"early?", b"picture", b"?"])
+        self.assertEqual((browser.written, server.written), (b"early picturepicture", b"early"))
+        self.assertEqual((facts.bytes_to_client, facts.bytes_to_server), (20, 5))
+
+
 class ProducerTests(SynchronousTestCase):
     def test_twisted_s_view(self) -> None:
         """Pauses and resumes pass; a consumer's loss does not close the source."""

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vncproxy.interfaces import Leg
+from vncproxy.interfaces import Leg, Tap
 from vncproxy.model import SessionFacts
 from vncproxy.splice.direct import READABLE, DirectSplice, End
 from vncproxy.splice.frames import HEADER_ROOM
@@ -62,10 +62,15 @@ class Engine:
         """Whether there is epoll here, and a reactor that takes descriptors."""
         return hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
 
-    def splice(self, browser: Leg, server: Leg, facts: SessionFacts) -> Splice:
-        """Return the splice of a session's two legs, not started."""
-        if browser.frames is None:
-            return Splice(browser, server, facts)
+    def splice(
+        self, browser: Leg, server: Leg, facts: SessionFacts, tap: Tap | None = None
+    ) -> Splice:
+        """Return the splice of a session's two legs, not started.
+
+        One with a tap takes the portable path, so that those without one pay nothing for it.
+        """
+        if browser.frames is None or tap is not None:
+            return Splice(browser, server, facts, tap)
         return DirectSplice(self, browser, server, browser.frames, facts)
 
     def later(self, call: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vncproxy.interfaces import Leg
+from vncproxy.interfaces import Leg, Tap
 from vncproxy.model import SessionFacts
 from vncproxy.splice.wire import unsent_bytes
 
@@ -14,12 +14,16 @@ class Splice:
         browser: the client's leg.
         server: the console's leg.
         facts: its byte counters are kept here.
+        tap: sees both streams, and may take something out of the client's.
     """
 
-    def __init__(self, browser: Leg, server: Leg, facts: SessionFacts) -> None:
+    def __init__(
+        self, browser: Leg, server: Leg, facts: SessionFacts, tap: Tap | None = None
+    ) -> None:
         self._browser = browser
         self._server = server
         self._facts = facts
+        self._tap = tap
 
     def start(self, for_browser: bytes, for_server: bytes) -> None:
         """Take over what the legs receive, until they are given to somebody else.
@@ -46,9 +50,15 @@ class Splice:
         return unsent_bytes(self._browser.transport) + unsent_bytes(self._server.transport)
 
     def _to_browser(self, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.from_server(data)
         self._facts.bytes_to_client += len(data)
         self._browser.write(data)
 
     def _to_server(self, data: bytes) -> None:
+        if self._tap is not None:
+            data = self._tap.from_client(data)
+            if not data:
+                return
         self._facts.bytes_to_server += len(data)
         self._server.write(data)

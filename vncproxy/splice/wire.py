@@ -5,7 +5,7 @@ bytes that the peer has not taken yet. In between the transport object keeps eve
 who closes the socket, and who is told.
 
 Twisted has no public way to do this, so here, and nowhere else, its transports' privates are
-used; ``tests/splice/test_wire.py`` fails when a Twisted changes them.
+used; the tests in ``tests/splice`` fail when a Twisted changes them.
 """
 
 from __future__ import annotations
