@@ -242,6 +242,22 @@ class SpiceTests(ConsolesTestCase):
             self.assertTrue(page.is_visible("#sendCtrlAltDel"))
         self.assertEqual(self.gateway.log.count(" opens: 127.0.0.1 to instance"), 4)
 
+    def test_a_link_of_single_use(self) -> None:
+        """All of a session's channels are one use of its link; another browser comes too late."""
+        require("chromium", f"{_SPICE_HTML5}/spice_auto.html")
+        self.start_gateway(single_use=True)
+        url = self.gateway.console_url(self.machine().spice_port, "--type=spice-html5")
+        with open_page() as page:
+            page.goto(url)
+            page.wait_for_selector("#spice-screen canvas")
+            self.assert_colour(page, RED)
+            assert page.context.browser is not None
+            page.context.browser.new_context().new_page().goto(url)  # it shares no cookies
+            self.gateway.program.wait_for("refused: .* token-used")
+            page.keyboard.press(GREEN_KEY)
+            self.assert_colour(page, GREEN)
+        self.assertEqual(self.gateway.log.count(" opens: 127.0.0.1 to instance"), 4)
+
     def assert_colour(self, page: Page, colour: tuple[int, int, int]) -> None:
         """Wait until the whole screen has this colour."""
 
