@@ -1,6 +1,7 @@
 # `make run` and `make test` need nothing else; `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 6080
+TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
@@ -34,9 +35,9 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 
-test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test
+test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test, or TESTS=tests.web
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
-		$(BIN)/python -m twisted.trial tests
+		$(BIN)/python -m twisted.trial $(TESTS)
 
 check: lint types test ## what CI runs
 
