@@ -40,6 +40,7 @@ class ScriptedBrowser:
             compression=None,
             max_size=None,
             proxy=None,
+            open_timeout=_PATIENCE_S,
             close_timeout=_PATIENCE_S,
         )
         self._held = b""
