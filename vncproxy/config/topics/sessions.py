@@ -54,9 +54,9 @@ OPTIONS: list[cfg.Opt] = [
         "splice",
         choices=["auto", "epoll", "portable"],
         default="auto",
-        help="How bytes are moved: epoll, on Linux, takes as little as a fifth of the CPU that portable does; "
-        "portable works everywhere, and with every kind of endpoint. auto: epoll where it is to "
-        "be had.",
+        help="How bytes are moved: epoll, on Linux, takes as little as a fifth of the CPU that "
+        "portable does; portable works everywhere, and with every kind of endpoint. auto: epoll "
+        "where it is to be had.",
     ),
     cfg.FloatOpt(
         "revoke_check",
