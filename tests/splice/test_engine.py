@@ -211,6 +211,17 @@ class EndTests(EngineTestCase):
         self.reactor.advance(0)
         self.assertIn(browser.real, self.reactor.readers)
 
+    def test_a_server_that_fails_between_two_halves_of_a_frame(self) -> None:
+        """What of the frame was used already is not given to the protocol again."""
+        wire = ws_frame(b"key", _MASK)
+        self.browser.peer.send(wire[:5])
+        self.turn()
+        self.browser.peer.send(wire[5:])
+        self.server.peer.close()
+        self.turn()
+        self.assertEqual(self.losses, [("server", Ending.SERVER_LOST)])
+        self.assertEqual(self.browser.fed, [])
+
     def test_a_tap(self) -> None:
         """A session that somebody looks at stays on the portable path; others don't notice."""
         browser, server = SocketLeg(self.reactor, True), SocketLeg(self.reactor, False)

@@ -312,6 +312,7 @@ class BrowserEnd(End):
         except BlockingIOError:
             return
         if count:
+            self.partial = b""  # it is in the buffer, and must not be given back as well
             self._heard()
             payload = None
             if self._between_frames and not held and count > 1:
@@ -329,7 +330,6 @@ class BrowserEnd(End):
             payload, taken, partial = take_common(buffer, end, self._longest)
             if payload:
                 self.pass_on(payload)
-        self.partial = b""
         if taken == end:
             return
         rest = bytes(buffer[taken:end])
