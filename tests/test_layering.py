@@ -56,7 +56,6 @@ _LAYERS = [
     ["console_api.faults", "console_api.versions", "console_api.schemas"],
     [
         "console_api.callers",
-        "console_api.rate",
         "console_api.pace",
         "console_api.servers",
         "console_api.lookup",
@@ -99,7 +98,6 @@ _PURE = {
     "console_api.versions",
     "console_api.schemas",
     "console_api.callers",
-    "console_api.rate",
     "console_api.servers",
     "console_api.lookup",
     "connect",

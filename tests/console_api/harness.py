@@ -31,8 +31,8 @@ from vncproxy.console_api.callers import Caller, Presented
 from vncproxy.console_api.consoles import Consoles
 from vncproxy.console_api.doors import Doors
 from vncproxy.console_api.lookup import Lookup
-from vncproxy.console_api.rate import RateLimit
 from vncproxy.console_api.site import ApiSite
+from vncproxy.limits.rate import RateLimit
 from vncproxy.model import Token
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore

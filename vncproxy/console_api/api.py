@@ -22,7 +22,6 @@ from vncproxy.console_api.doors import Doors, UnknownToken
 from vncproxy.console_api.faults import Fault, fault_of
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.pace import Pace
-from vncproxy.console_api.rate import RateLimit
 from vncproxy.console_api.schemas import action_in, parse_json, remote_console_in
 from vncproxy.console_api.servers import Shown, chosen
 from vncproxy.console_api.versions import (
@@ -36,6 +35,7 @@ from vncproxy.console_api.versions import (
     version_of,
 )
 from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
+from vncproxy.limits.rate import RateLimit
 from vncproxy.model import Token
 from vncproxy.tokens.issue import Issued
 from vncproxy.tokens.sql import SqlTokenStore

@@ -25,9 +25,9 @@ from vncproxy.console_api.callers_file import (
 from vncproxy.console_api.consoles import Consoles
 from vncproxy.console_api.doors import Doors, OpenDoor
 from vncproxy.console_api.lookup import Lookup
-from vncproxy.console_api.rate import RateLimit
 from vncproxy.console_api.site import ApiSite
 from vncproxy.console_api.tls import tls_options
+from vncproxy.limits.rate import RateLimit
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
 

@@ -1,12 +1,50 @@
-"""How fast each client may come: a token bucket a client."""
+"""How often somebody may come: a token bucket each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 
 from vncproxy.errors import ClientTooFast
 
 MOST_CLIENTS = 10_000  # remembered at once; whoever comes from more addresses is no rate's to stop
+
+
+class RateLimit:
+    """Counts by key; the least recently seen are forgotten when there are too many.
+
+    Args:
+        rate: per second; 0 for no limit.
+        burst: how many at once, after a time of silence; >= 1.
+        seconds: a clock that never jumps.
+    """
+
+    def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._seconds = seconds
+        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, key: Hashable) -> float:
+        """Return the seconds until ``take`` would succeed; 0 for now. Takes nothing."""
+        if not self._rate:
+            return 0.0
+        return max(0.0, (1 - self._level(key)) / self._rate)
+
+    def take(self, key: Hashable) -> None:
+        """Count one; where there is none left, none is taken."""
+        if not self._rate:
+            return
+        level = self._level(key)
+        self._levels[key] = (level - 1 if level >= 1 else level, self._seconds())
+        self._levels.move_to_end(key)
+        if len(self._levels) > MOST_CLIENTS:
+            self._levels.popitem(last=False)
+
+    def _level(self, key: Hashable) -> float:
+        now = self._seconds()
+        level, at = self._levels.get(key, (self._burst, now))
+        return min(self._burst, level + (now - at) * self._rate)
 
 
 class Rate:
@@ -20,24 +58,15 @@ class Rate:
 
     def __init__(self, per_s: float, burst: int, now: Callable[[], float]) -> None:
         self._per_s = per_s
-        self._burst = burst
-        self._now = now
-        self._left: dict[str, tuple[float, float]] = {}  # arrivals left, and at which time
+        self._limit = RateLimit(per_s, burst, now)
 
     def arrive(self, client: str) -> None:
         """Count an arrival, or raise ``ClientTooFast``, which counts none."""
-        if not self._per_s:
-            return
-        now = self._now()
-        left, then = self._left.pop(client, (float(self._burst), now))
-        left = min(float(self._burst), left + (now - then) * self._per_s)
-        allowed = left >= 1
-        self._left[client] = (left - allowed, now)  # at the end: the first one is the oldest
-        if len(self._left) > MOST_CLIENTS:
-            del self._left[next(iter(self._left))]
-        if not allowed:
+        wait_s = self._limit.wait_s(client)
+        self._limit.take(client)
+        if wait_s:
             raise ClientTooFast(
                 f"{client} asks for more than {self._per_s:g} consoles a second; "
                 "see [vncproxy] connection_rate",
-                retry_after_s=(1 - left) / self._per_s,
+                retry_after_s=wait_s,
             )

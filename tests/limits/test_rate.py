@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.pace import Pace
-from vncproxy.console_api.rate import RateLimit
+from vncproxy.limits.rate import RateLimit
 
 
 class RateLimitTests(SynchronousTestCase):
