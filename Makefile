@@ -16,11 +16,16 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	openssl:openssl systemd-analyze:systemd Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xwd:x11-apps xev:x11-utils \
 	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \
-	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
+	/usr/sbin/libvirtd:libvirt-daemon-system /usr/include/libvirt/libvirt.h:libvirt-dev pkg-config:pkg-config gcc:gcc /usr/include/python3*/Python.h:python3-dev \
 	/usr/lib/*/faketime/libfaketime.so.1:libfaketime \
 	/usr/include/openssl/ssl.h:libssl-dev \
 	/usr/lib/rabbitmq/bin/rabbitmq-server:rabbitmq-server nova-novncproxy:nova-consoleproxy \
 	/usr/lib/postgresql:postgresql
+# Debian 12 has this file in QEMU's own package.
+RELEASE := $(shell . /etc/os-release 2>/dev/null && echo $$ID-$$VERSION_ID)
+ifneq ($(RELEASE),debian-12)
+TEST_PROGRAMS += /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice
+endif
 
 BENCH_CFLAGS := -O2 -std=c11 -Wall -Wextra -Werror
 
