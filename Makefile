@@ -27,10 +27,12 @@ ifneq ($(RELEASE),debian-12)
 TEST_PROGRAMS += /usr/lib/*/qemu/ui-spice-core.so:qemu-system-modules-spice
 endif
 
+BENCH_PROGRAMS := cc:gcc /usr/sbin/haproxy:haproxy /usr/include/openssl/ssl.h:libssl-dev
+
 BENCH_CFLAGS := -O2 -std=c11 -Wall -Wextra -Werror
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick bench-programs check fuzz crowd lint format types conf cover dist clean system-packages
+.PHONY: help run test bench bench-quick bench-programs bare check fuzz crowd lint format types conf cover dist clean system-packages package-names
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +74,9 @@ fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB h
 crowd: $(VENV)/dev.stamp .cache/novnc.stamp ## measure what 5,000 silent and slow connections do to others
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" $(BIN)/python -m tests.e2e.crowd
 
+bare: ## as root: run the README's two commands in fresh Debian roots (BARE="bookworm trixie")
+	tests/bare $(or $(BARE),bookworm trixie)
+
 bench: bench-programs ## compare with websockify, HAProxy and others (40 minutes)
 	$(BIN)/python -m bench $(if $(BENCH),$(BENCH),--report docs --results bench/results)
 
@@ -79,8 +84,7 @@ bench-quick: bench-programs ## the same, roughly and in a minute
 	$(BIN)/python -m bench --quick --rounds 1 $(BENCH)
 
 bench-programs: $(VENV)/dev.stamp .cache/websockify.stamp
-	@$(MAKE) --no-print-directory system-packages TEST_PROGRAMS="cc:gcc /usr/sbin/haproxy:haproxy \
-		/usr/include/openssl/ssl.h:libssl-dev"
+	@$(MAKE) --no-print-directory system-packages TEST_PROGRAMS="$(BENCH_PROGRAMS)"
 	@$(MAKE) --no-print-directory .cache/bench/target .cache/bench/client
 
 dist: $(VENV)/dev.stamp ## build the wheel and the source archive
@@ -92,8 +96,7 @@ clean: ## remove everything that make has made
 $(VENV)/made.stamp:
 	@$(PYTHON) -m venv --clear $(VENV) 2>/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-			&& echo "Installing python3-venv..." \
-			&& apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null \
+			&& tests/apt-install python3-venv \
 			&& $(PYTHON) -m venv --clear $(VENV); \
 	} || { echo "make: $(PYTHON) can't make a venv; install the package python3-venv" >&2; exit 1; }
 	@touch $@
@@ -124,8 +127,7 @@ $(VENV)/libvirt.stamp: $(VENV)/dev.stamp | system-packages
 		&& echo "$(CURDIR)/$(NPM_NOVNC)" > $@; \
 	elif test -d /usr/share/novnc; then echo /usr/share/novnc > $@; \
 	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
-		echo "Installing novnc..." && apt-get update -qq \
-		&& apt-get install -y -qq --no-install-recommends novnc >/dev/null && echo /usr/share/novnc > $@; \
+		tests/apt-install novnc && echo /usr/share/novnc > $@; \
 	else echo "make: noVNC is needed; install npm, or the package novnc" >&2; exit 1; fi
 
 # The stamp's text is the path of xterm.js's directory; empty without npm: its tests are skipped.
@@ -156,9 +158,12 @@ system-packages:
 		command -v $${item%%:*} >/dev/null || test -e $${item%%:*} || missing="$$missing $${item##*:}"; done; \
 	test -z "$$missing" && exit 0; \
 	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
-		echo "Installing$$missing..." && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+		tests/apt-install $$missing; \
 	else echo "Not installed, so their tests will be skipped:$$missing"; fi
+
+# Every name that this file may ask apt for; RELEASE=debian-13 for another release's.
+package-names:
+	@printf '%s\n' python3-venv novnc $(foreach item,$(TEST_PROGRAMS) $(BENCH_PROGRAMS),$(lastword $(subst :, ,$(item))))
 
 .cache/bench/target: bench/target.c bench/wire.h
 	@mkdir -p $(@D)
