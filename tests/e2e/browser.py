@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-_PATIENCE_S = 20
+_PATIENCE_S = 60
 
 
 def websocket_url(console_url: str) -> str:

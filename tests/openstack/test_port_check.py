@@ -17,8 +17,12 @@ from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import Gateway, becomes_true
 from tests.openstack.cloud import Cell, Console, newest, oldest
+from tests.openstack.late_confirmations import LateConfirmations
 from tests.openstack.rabbitmq import RabbitMq
 from vncproxy.config.read import CommandLine, ConfigError
+from vncproxy.openstack.bus import NobodyListens, Question
+from vncproxy.openstack.cell_tables import Instance
+from vncproxy.openstack.oslo_bus import OsloBus
 from vncproxy.service import build
 
 _NEW_LINK = "not valid or has expired"
@@ -137,6 +141,18 @@ class OldestTests(CloudTestCase):
         """The refusal comes at once, and not after a minute."""
         console = self.cell.console("no-such-compute", self.target.port)
         self.assert_refused(console, _CAN_T_ASK, "no nova-compute listens .* no-such-compute")
+
+    def test_a_broker_that_confirms_late(self) -> None:
+        """No question takes the confirmation, or the return, of another for its own."""
+        relay = LateConfirmations(self.cell.bus.port)
+        self.addCleanup(relay.stop)
+        url = self.cell.bus.url.replace(f":{self.cell.bus.port}", f":{relay.port}")
+        bus = OsloBus([], url, timeout_s=2)
+        self.addCleanup(bus.close)
+        question = Question(Instance(str(uuid4()), "no-such-compute", {}), 5900, "novnc")
+        for topic in ("compute", "compute-alt", "compute"):
+            with self.assertRaises(NobodyListens):
+                bus.ask(topic, "5.0", question)
 
     def test_what_computes_answer(self) -> None:
         """Whatever is not yes is no, each with its reason in the log."""

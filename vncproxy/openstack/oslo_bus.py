@@ -16,6 +16,8 @@ from typing_extensions import override
 with warnings.catch_warnings():  # it imports eventlet, which nothing here uses
     warnings.simplefilter("ignore")
     import oslo_messaging
+    from amqp import spec
+    from oslo_messaging._drivers.impl_rabbit import Connection
     from oslo_messaging.rpc.client import RemoteError
 
 from vncproxy.errors import InstanceGone, PortCheckFailed, PortCheckUnavailable
@@ -35,6 +37,22 @@ class _MessagingConf(cfg.ConfigOpts):
             return super().__getattr__(name)
         except cfg.NoSuchOptError:
             return getattr(cfg.CONF, name)
+
+
+class _Connection(Connection):
+    """A connection on which an answer to one question is never taken for the next one's.
+
+    RabbitMQ confirms also what it returns as undeliverable, right behind the return. oslo.messaging
+    leaves that confirmation unread, and takes it for the confirmation of whatever it sends next
+    on that connection; the next return is then read late, or as another question's.
+    """
+
+    @override
+    def on_return(
+        self, exception: Exception, exchange: str, routing_key: str, message: object
+    ) -> None:
+        self.channel.wait([spec.Basic.Ack, spec.Basic.Nack])
+        super().on_return(exception, exchange, routing_key, message)
 
 
 class OsloBus:
@@ -125,13 +143,18 @@ class OsloBus:
 
 def _transport(conf: cfg.ConfigOpts, url: str) -> oslo_messaging.RPCTransport:
     try:
-        return oslo_messaging.get_rpc_transport(conf, url=url)
+        transport: oslo_messaging.RPCTransport = oslo_messaging.get_rpc_transport(conf, url=url)
     except oslo_messaging.DriverLoadFailure as error:
         raise PortCheckUnavailable(f"oslo.messaging has no driver {error.driver}") from error
     except (oslo_messaging.MessagingException, ValueError) as error:  # which may show a password
         raise PortCheckUnavailable(
             "not a URL of a message bus; write rabbit://user:password@host:5672/virtual_host"
         ) from error
+    # A private, watched by a test; other drivers than RabbitMQ's have no such pool.
+    pool = getattr(transport._driver, "_connection_pool", None)
+    if pool is not None and pool.connection_cls is Connection:
+        pool.connection_cls = _Connection
+    return transport
 
 
 def _bus_failed(error: Exception) -> PortCheckUnavailable:
