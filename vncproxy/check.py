@@ -132,7 +132,7 @@ def _towards_servers(settings: Settings) -> str:
     methods = methods_of(settings.vnc.auth_schemes)
     if any(method.subtype and method.tls is TlsDemand.X509 for method in methods):
         target_tls_of(settings).client("localhost", TlsDemand.X509)
-    TargetsFile(settings.targets.targets_file).options_for("")
+    TargetsFile(settings.targets.targets_file).look()
     return "security " + ", ".join(method.name for method in methods)
 
 

@@ -125,9 +125,11 @@ def _credentials(options: argparse.Namespace) -> Credentials | None:
         if options.password_file == "-":  # noqa: S105  a file's name
             password = sys.stdin.readline()
         else:
-            password = Path(options.password_file).read_text()
+            password = Path(options.password_file).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"--password-file: {options.password_file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"--password-file: {options.password_file} is not UTF-8") from None
     return Credentials(password.rstrip("\r\n"), options.username)
 
 

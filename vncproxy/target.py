@@ -205,7 +205,7 @@ class Dialer:
             ConnectRefused: the CONNECT that the grant asks for failed.
             SecurityFailed: TLS from the first byte failed, or what is needed for it can't be read.
         """
-        options = self._targets.options_for(grant.target)
+        options = self._targets.options_for(grant.host, grant.port)
         leg = await self._connect(grant)
 
         def secure(demand: TlsDemand) -> Deferred[None]:

@@ -141,6 +141,13 @@ class InventoryDriverTests(TestCase):
         (fault,) = (await self.driver.list_servers()).faults
         self.assertEqual(fault.reason, "line 2: no UTF-8")
 
+    async def test_a_byte_order_mark(self) -> None:
+        """An editor's mark at the beginning is no text, of a password neither."""
+        self.path.write_text(_SAMPLE, encoding="utf-8-sig")
+        (self.directory / "locked.password").write_text("s3cret\n", encoding="utf-8-sig")
+        console = await self.console("locked")
+        self.assertEqual(console.credentials, Credentials("s3cret", "kim"))
+
     async def test_a_password_in_a_file(self) -> None:
         """Read when the console is looked up, beside the inventory, without its line's end."""
         (self.directory / "locked.password").write_text("s3cret\n")

@@ -42,6 +42,18 @@ class CallerTests(SynchronousTestCase):
         self.assertFalse(self.may_open(Caller("kim")))
         self.assertTrue(self.may_open(Caller("kim", admin=True)))
 
+    def test_only_the_star_is_special(self) -> None:
+        """A name with brackets is that name; ``?`` is a question mark."""
+        for pattern, opened, others in (
+            ("vm[12]", ["vm[12]"], ["vm1", "vm2"]),
+            ("web-?", ["web-?"], ["web-1"]),
+        ):
+            caller = Caller("kim", (pattern,))
+            for name in opened:
+                self.assertTrue(caller.may_open(Server(_ID, name, Status.ACTIVE, "host")), name)
+            for name in others:
+                self.assertFalse(caller.may_open(Server(_ID, name, Status.ACTIVE, "host")), name)
+
     def test_by_project(self) -> None:
         """Servers whose project is not known are nobody's but an operator's."""
         self.assertTrue(self.may_open(Caller("kim", projects=("lab",)), "lab"))
@@ -108,6 +120,14 @@ class ReadTests(FileTestCase):
         self.assert_fault("[kim]\ncertificate = CN=k\nadmin = hunter2\n", "neither yes nor no")
         self.assert_fault("[kim]\ntokne = x\n", "[kim] has tokne, which is none of admin, cert")
         self.assert_fault("[kim]\ncertificate=CN=k\n[kim]\n", "line 3 is malformed")
+
+    def test_a_byte_order_mark(self) -> None:
+        """An editor's mark at the beginning is no text, and is not kept."""
+        add_caller(self.path, Caller("kim", admin=True))
+        self.path.write_text(self.path.read_text(), encoding="utf-8-sig")
+        add_caller(self.path, Caller("lee", admin=True))
+        self.assertEqual([caller.name for caller in callers_in(self.path)], ["kim", "lee"])
+        self.assertTrue(self.path.read_bytes().startswith(b"[kim]"))
 
     @given(text())
     def test_any_text(self, content: str) -> None:

@@ -61,7 +61,7 @@ def read_inventory(path: str) -> Inventory:
         OSError: it can't be read.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InventoryFault(error.object.count(b"\n", 0, error.start) + 1, "no UTF-8") from None
     return Inventory(parse_inventory(text))
@@ -121,7 +121,7 @@ class InventoryDriver:
     def _credentials(self, server: Server, file: PasswordFile) -> Credentials:
         path = Path(self._path).parent / file.path
         try:
-            password = path.read_text(encoding="utf-8").rstrip("\r\n")
+            password = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "no UTF-8"
             raise NoSuchConsole(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
@@ -38,6 +37,7 @@ from vncproxy.compute.qmp_answers import (
 from vncproxy.compute.qmp_talk import QmpFault, QmpTalk
 from vncproxy.compute.together import together
 from vncproxy.interfaces import IStreamTransport
+from vncproxy.patterns import paths
 
 _HERE = Way("127.0.0.1", local=True)
 _QUEUE_S = 0.05
@@ -50,7 +50,7 @@ class QmpDriver:
     A socket on which nobody listens is that of a machine that does not run: it is not known.
 
     Args:
-        sockets: their paths, or patterns of paths, looked up anew each time.
+        sockets: their paths, or patterns with ``*``, looked up anew each time.
         reactor: connects, and runs the time-outs.
         timeout_s: seconds, > 0, that an answer may take.
     """
@@ -90,8 +90,8 @@ class QmpDriver:
         """Do nothing: no connection outlives its question."""
 
     async def _servers(self) -> tuple[list[Server], list[HostFault]]:
-        paths = {path for pattern in self._patterns for path in glob.glob(pattern)}
-        answers = await together(self._server(path) for path in sorted(paths))
+        sockets = {path for pattern in self._patterns for path in paths(pattern)}
+        answers = await together(self._server(path) for path in sorted(sockets))
         return (
             [answer for answer in answers if isinstance(answer, Server)],
             [answer for answer in answers if isinstance(answer, HostFault)],

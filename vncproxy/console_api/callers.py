@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from vncproxy.compute.interface import Server
+from vncproxy.patterns import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Caller:
         if self.admin or (server.project is not None and server.project in self.projects):
             return True
         return any(
-            fnmatchcase(server.name, pattern) or pattern.lower() == server.id
+            matches(pattern, server.name) or pattern.lower() == server.id
             for pattern in self.servers
         )
 

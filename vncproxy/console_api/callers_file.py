@@ -149,7 +149,7 @@ def add_caller(path: Path, caller: Caller) -> str:
     lines += ["admin = yes"] * caller.admin
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
         new = path.with_name(f".{path.name}.new")
         new.touch(mode=0o600)
         new.write_text(f"{before.rstrip()}\n\n".lstrip() + "\n".join(lines) + "\n", "utf-8")
@@ -171,7 +171,7 @@ def _keep_owner(old: Path, new: Path) -> None:
 def _read(path: Path) -> list[_Entry]:
     parser = configparser.RawConfigParser(default_section="")
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
     except configparser.Error as error:
         # "from None": the error's own text would repeat the line.
         raise CallersFault(f"{path}, line {_line(error)} is malformed") from None

@@ -65,8 +65,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "qmp_sockets",
         default=[],
-        help="UNIX sockets of QEMU's monitors, for `compute_driver = qmp`; patterns, too: "
-        "`/run/qemu/*.qmp`. A monitor talks to one program at a time.",
+        help="UNIX sockets of QEMU's monitors, for `compute_driver = qmp`; `*` stands for "
+        "any characters: `/run/qemu/*.qmp`. A monitor talks to one program at a time.",
     ),
 ]
 
