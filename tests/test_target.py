@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectionDone,
@@ -12,12 +15,12 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.helpers import MemoryLeg, grant_for
-from vncproxy.errors import TargetRefused, TargetTimeout, TargetUnreachable
+from tests.helpers import InlineThreadPool, MemoryLeg, ThreadClock, grant_for
+from vncproxy.errors import TargetForbidden, TargetRefused, TargetTimeout, TargetUnreachable
 from vncproxy.model import Ending, Grant, Token
 from vncproxy.target import Dialer, Reached, TargetProtocol
 from vncproxy.target_tls import TargetTls, TlsFiles
@@ -81,6 +84,25 @@ class DialerTests(SynchronousTestCase):
         dialing.cancel()
         self.failureResultOf(dialing, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class ForbiddenTargetTests(SynchronousTestCase):
+    def test_nothing_is_dialled(self) -> None:
+        """Whatever the grant asks for: a console, a CONNECT to one first, or a UNIX socket."""
+        reactor = MemoryReactorClock()
+        threads = InlineThreadPool()
+        reactor.nameResolver = GAIResolver(ThreadClock(), lambda: threads, socket.getaddrinfo)  # type: ignore[arg-type]
+        tls = TargetTls(TlsFiles(None, None, None), "off")
+        dialer = Dialer(reactor, 10.0, tls, TargetsFile(None))
+        for changes in (
+            {"host": "64:ff9b::a9fe:a9fe"},
+            {"host": "0xa9fea9fe", "internal_access_path": "5f1c"},
+            {"host": "/run/docker.sock", "port": 0},
+            {"host": "/run/docker.sock", "port": 0, "internal_access_path": "5f1c"},
+        ):
+            dialing = Deferred.fromCoroutine(dialer.dial(grant_for(Token("t"), **changes)))
+            self.failureResultOf(dialing, TargetForbidden)
+        self.assertEqual((reactor.tcpClients, reactor.unixClients), ([], []))
 
 
 class HalfCloseable(StringTransport):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IAddress,
@@ -19,24 +20,65 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.helpers import InlineThreadPool, ThreadClock
 from vncproxy.config.read import ConfigError
 from vncproxy.errors import TargetForbidden
 from vncproxy.target_address import CheckedEndpoint
 from vncproxy.target_rules import TargetRules
 
-_METADATA = ("169.254.169.254", "fe80::1%eth0", "fd00:ec2::254", "::ffff:169.254.169.254")
+_METADATA = (
+    *("169.254.169.254", "169.254.0.23", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    *("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fe80::a9fe:a9fe"),
+)
+# Each is 169.254.169.254 within an IPv6 address.
+_EMBEDDED = (
+    "::ffff:169.254.169.254",  # IPv4-mapped, RFC 4291
+    "::ffff:a9fe:a9fe",
+    "::a9fe:a9fe",  # IPv4-compatible, RFC 4291
+    "::ffff:0:a9fe:a9fe",  # IPv4-translated, RFC 2765
+    "64:ff9b::a9fe:a9fe",  # NAT64, RFC 6052
+    "64:ff9b:1::a9fe:a9fe",  # local NAT64, RFC 8215: wherever in it
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "2002:a9fe:a9fe::1",  # 6to4, RFC 3056
+    "2001:0:a9fe:a9fe::",  # Teredo, RFC 4380: as its server, and as its client, flipped
+    "2001:0:c000:201:8000:63bf:5601:5601",
+    "2001:db8::5efe:a9fe:a9fe",  # ISATAP, RFC 5214
+    "2001:db8::200:5efe:a9fe:a9fe",
+    "64:ff9b::a83f:8110",  # 168.63.129.16
+)
 
 
 class TargetRulesTests(SynchronousTestCase):
     def test_anywhere(self) -> None:
         """Unset, consoles may be anywhere but where no console is."""
         rules = TargetRules()
-        for address in ("127.0.0.1", "::1", "10.0.0.5", "8.8.8.8", "2001:db8::1", "fd00::1"):
+        for address in (
+            *("127.0.0.1", "::1", "10.0.0.5", "8.8.8.8", "2001:db8::1", "fd00::1", "2001:4860::1"),
+            *("::ffff:10.0.0.5", "64:ff9b::a00:5", "2002:a00:5::1", "fd00::5efe:a00:5"),
+        ):
             self.assertTrue(rules.allow(address), address)
-        for address in (*_METADATA, "0.0.0.0", "::", "255.255.255.255", "224.0.0.1", "ff02::1"):
+        for address in ("0.0.0.0", "::", "255.255.255.255", "224.0.0.1", "ff02::1", "fe80::1%eth0"):
+            self.assertFalse(rules.allow(address), address)
+        for address in (*_METADATA, "::ffff:0.0.0.0", "::2", "no address", ""):
             self.assertFalse(rules.allow(address), address)
         rules.check_port(1)
-        rules.check_socket("/anything")
+
+    def test_embedded_addresses(self) -> None:
+        """An IPv4 address within an IPv6 address is judged as what it is."""
+        rules = TargetRules()
+        for address in _EMBEDDED:
+            self.assertFalse(rules.allow(address), address)
+            self.assertFalse(rules.allow(f"{address}%eth0"), address)
+        rules = TargetRules(["10.1.0.0/16", "2000::/3"])
+        for address in _EMBEDDED[:7]:
+            self.assertFalse(rules.allow(address), address)
+        self.assertFalse(rules.allow("2002:a9fe:a9fe::1"))
+        for address in ("::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1", "2001:db8::1"):
+            self.assertTrue(rules.allow(address), address)
+        rules = TargetRules(["64:ff9b::/96", "64:ff9b:1::/48"])  # the operator means these
+        for address in ("64:ff9b::a00:5", "64:ff9b:1::a00:5"):
+            self.assertTrue(rules.allow(address), address)
+        self.assertFalse(rules.allow("10.0.0.5"))
 
     def test_networks(self) -> None:
         """Set, they may be there and nowhere else, also where they usually are not."""
@@ -45,8 +87,9 @@ class TargetRulesTests(SynchronousTestCase):
             self.assertTrue(rules.allow(address), address)
         for address in ("10.2.0.1", "127.0.0.1", "fd00:2::7", "::1", "::ffff:10.2.0.1"):
             self.assertFalse(rules.allow(address), address)
-        with self.assertRaises(TargetForbidden):
-            rules.check_socket("/run/consoles/vm.sock")
+        for ours in (False, True):
+            with self.assertRaises(TargetForbidden):
+                rules.check_socket("/run/consoles/vm.sock", ours)
 
     def test_ports(self) -> None:
         """Single ports and ranges, both ends included."""
@@ -58,16 +101,24 @@ class TargetRulesTests(SynchronousTestCase):
                 rules.check_port(port)
 
     def test_sockets(self) -> None:
-        """A UNIX socket must be below a directory, after links and dots are followed."""
+        """A UNIX socket must be below one of the directories, whose own links are followed."""
         with tempfile.TemporaryDirectory() as directory:
-            consoles = Path(directory, "consoles")
-            consoles.mkdir()
-            os.symlink("/run/secret.sock", consoles / "link")
-            rules = TargetRules([str(consoles)])
-            rules.check_socket(f"{consoles}/vm.sock")
-            for path in ("/link", "/../x", "/sub/../../x", "-evil/x"):
-                with self.assertRaises(TargetForbidden):
-                    rules.check_socket(f"{consoles}{path}")
+            consoles, link = Path(directory, "consoles").resolve(), Path(directory, "link")
+            link.symlink_to(consoles)
+            rules = TargetRules([str(link)])
+            for ours in (False, True):
+                rules.check_socket(f"{consoles}/vm.sock", ours)
+                rules.check_socket(f"{consoles}/deeper/vm.sock", ours)
+                for path in (f"{consoles}", f"{consoles}-evil/x", "/run/docker.sock", "/", "x", ""):
+                    with self.assertRaises(TargetForbidden):
+                        rules.check_socket(path, ours)
+
+    def test_sockets_of_other_peoples_tokens(self) -> None:
+        """Where no directory is named, only tokens of the gateway's own database lead to any."""
+        rules = TargetRules()
+        rules.check_socket("/run/vm.sock", ours=True)
+        with self.assertRaisesRegex(TargetForbidden, r"name its directory in .* target_networks"):
+            rules.check_socket("/run/vm.sock", ours=False)
 
     def test_mistakes(self) -> None:
         """What is neither network nor port is one line that says how to write it."""
@@ -114,6 +165,36 @@ class CheckedEndpointTests(SynchronousTestCase):
         error = self.failureResultOf(connecting, TargetForbidden).value
         self.assertIn("vm.example is at 169.254.169.254, fe80::1", str(error))
         self.assertEqual(reactor.tcpClients, [])
+
+    def test_numbers_that_are_addresses(self) -> None:
+        """Whatever the resolver makes an address of is checked as that address, and dialled as it.
+
+        It may be a number, octal, hexadecimal, or shorter than four parts.
+        """
+        for host, address in (
+            *(("0xa9fea9fe", "169.254.169.254"), ("2852039166", "169.254.169.254")),
+            *(("0251.0376.0251.0376", "169.254.169.254"), ("169.254.43518", "169.254.169.254")),
+            *(("0xa9.0xfe.0xa9.0xfe", "169.254.169.254"), ("0", "0.0.0.0")),
+            *(("64:ff9b::169.254.169.254", "64:ff9b::a9fe:a9fe"), ("fe80::1%lo", "fe80::1")),
+            ("0:0:0:0:0:FFFF:A9FE:A9FE", "::ffff:169.254.169.254"),
+        ):
+            reactor, connecting = self.resolve(host)
+            error = self.failureResultOf(connecting, TargetForbidden).value
+            self.assertIn(f"{host} is at {address}, where no console may be", str(error))
+            self.assertEqual(reactor.tcpClients, [], host)
+        for host, address in (
+            *(("0x7f000001", "127.0.0.1"), ("2130706433", "127.0.0.1"), ("127.1", "127.0.0.1")),
+            ("0:0::1", "::1"),
+        ):
+            reactor, _ = self.resolve(host)
+            self.assertEqual([client[:2] for client in reactor.tcpClients], [(address, 5900)])
+
+    def resolve(self, host: str) -> tuple[MemoryReactorClock, object]:
+        """Connect to a host that the system's own resolver looks up."""
+        reactor = MemoryReactorClock()
+        threads = InlineThreadPool()
+        reactor.nameResolver = GAIResolver(ThreadClock(), lambda: threads, socket.getaddrinfo)  # type: ignore[arg-type]
+        return reactor, CheckedEndpoint(reactor, host, 5900, 10.0, TargetRules()).connect(Factory())
 
     def test_the_checked_address_is_dialled(self) -> None:
         """A name server that changes its answer gains nothing: the name is resolved once."""

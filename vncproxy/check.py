@@ -164,7 +164,9 @@ def _api(settings: Settings) -> str:
 def _targets(settings: Settings) -> str:
     limits = settings.limits
     TargetRules(limits.target_networks, limits.target_ports)
-    networks = ", ".join(limits.target_networks) or "anywhere but where no console is"
+    sockets = "any UNIX socket" if settings.keeps_tokens else "no UNIX socket"
+    anywhere = f"any address but those where no console is, {sockets}"
+    networks = ", ".join(limits.target_networks) or anywhere
     return f"{networks}; ports {', '.join(limits.target_ports) or 'any'}"
 
 

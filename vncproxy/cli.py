@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
 from vncproxy.kinds import KINDS
 from vncproxy.model import NO_INSTANCE, Credentials, Grant
+from vncproxy.target_rules import TargetRules
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.table import TokenTable
@@ -95,6 +97,9 @@ def _table(settings: Settings) -> TokenTable:
 def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     if not options.host.startswith("/") and not 0 < options.port < 65536:
         raise ConfigError("--port: give the console's TCP port, 1 to 65535")
+    if options.host.startswith("/"):
+        rules = TargetRules(settings.limits.target_networks, settings.limits.target_ports)
+        rules.check_socket(os.path.realpath(options.host), ours=settings.keeps_tokens)
     ttl_s = settings.consoleauth.token_ttl if options.ttl is None else options.ttl
     if ttl_s <= 0:
         raise ConfigError("--ttl: give a number of seconds above 0")

@@ -118,6 +118,8 @@ class Grant:
         internal_access_path: path of an HTTP CONNECT to make first, or None.
         credentials: for the console's server, where the token came with them.
         cell: the OpenStack cell whose database has the token; "" for the one of [database].
+        ours: whether the gateway's embedded database has it, which only the gateway and its
+            commands write; such a token may name any UNIX socket (see ``target_rules``).
     """
 
     token_hash: str
@@ -130,6 +132,7 @@ class Grant:
     internal_access_path: str | None = None
     credentials: Credentials | None = None
     cell: str = ""
+    ours: bool = False
 
     @property
     def token_id(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -45,6 +45,7 @@ from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
 from vncproxy.target_address import CheckedEndpoint
 from vncproxy.target_rules import TargetRules
+from vncproxy.target_socket import CheckedSocket
 from vncproxy.target_tls import TargetTls, TlsClient
 from vncproxy.targets_file import TargetsFile
 
@@ -241,8 +242,8 @@ class Dialer:
 
     def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
         if grant.host.startswith("/"):
-            self._rules.check_socket(grant.host)
-            return UNIXClientEndpoint(self._reactor, grant.host, self._timeout_s)
+            check = partial(self._rules.check_socket, ours=grant.ours)
+            return CheckedSocket(self._reactor, grant.host, self._timeout_s, check)
         self._rules.check_port(grant.port)
         return CheckedEndpoint(self._reactor, grant.host, grant.port, self._timeout_s, self._rules)
 

@@ -8,6 +8,8 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 SERVER_INIT = (
     b"\x00\x10\x00\x08"  # 16 by 8 pixels
@@ -23,12 +25,13 @@ class FakeTarget:
 
     Args:
         script: gets the connection, which is closed when it returns.
+        path: of the UNIX socket to listen on; None for a TCP port of loopback.
 
     Attributes:
         connections: how many there were.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, path: Path | None = None) -> None:
         self.connections = 0
         target = self
 
@@ -38,6 +41,7 @@ class FakeTarget:
                 script(self.request)
 
         class Server(socketserver.ThreadingTCPServer):
+            address_family = socket.AF_INET if path is None else socket.AF_UNIX
             daemon_threads = True
             request_queue_size = 128
             block_on_close = False
@@ -46,8 +50,10 @@ class FakeTarget:
             def handle_error(self, request: object, client_address: object) -> None:
                 """A peer that goes away early is what some of the scripts are for."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
+        # socketserver's types know no paths; what is behind it takes any address of the family.
+        address: Any = ("127.0.0.1", 0) if path is None else str(path)
+        self._server = Server(address, Handler)
+        self.port: int = self._server.server_address[1] if path is None else 0
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

@@ -74,6 +74,18 @@ class TokenCommandTests(CommandTestCase):
         self.run_command("token", "create", "--host=/run/vm/vnc.sock")
         self.assertIn("unix:/run/vm/vnc.sock", self.run_command("token", "list").stdout)
 
+    def test_a_unix_socket_that_would_be_refused(self) -> None:
+        """No token is made that the gateway would not follow."""
+        self.configure("target_networks = 10.0.0.0/8, /run/consoles\n")
+        fault = "the UNIX socket /run/vm/vnc.sock is in no directory where consoles may be"
+        self.assert_fault(fault, "token", "create", "--host=/run/vm/vnc.sock")
+        self.assertEqual(
+            self.run_command("token", "create", "--host=/run/consoles/vnc.sock").returncode, 0
+        )
+        self.configure(f"[database]\nconnection = sqlite:///{self.directory}/other.sqlite\n")
+        self.run_command("database", "create")
+        self.assert_fault(fault, "token", "create", "--host=/run/vm/vnc.sock")
+
     def test_mistakes(self) -> None:
         """Each says what to give."""
         self.assert_fault("--port: give the console's TCP port", "token", "create", "--host=h")

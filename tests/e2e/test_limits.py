@@ -11,11 +11,13 @@ import signal
 import socket
 import sqlite3
 import tempfile
+import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import create_engine
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.exceptions import ConnectionClosed
 
@@ -28,6 +30,9 @@ from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import Gateway, XvncServer, becomes_true, require
 from tests.e2e.test_watching import get
 from tests.metrics.test_metrics import samples
+from vncproxy.model import NO_INSTANCE
+from vncproxy.tokens.issue import TokenIssuer
+from vncproxy.tokens.table import TokenTable
 
 _AT_ONCE = 500
 _MACHINE = "11111111-2222-4333-8444-555555555555"
@@ -325,6 +330,45 @@ class TargetTests(LimitsTestCase):
             self.assertIn("may not connect to this machine's console", browser.read_refusal())
             self.assertEqual(browser.read_close()[0], 4403)
         gateway.program.wait_for("target-forbidden .*127.0.0.1 is at 127.0.0.1, where no console")
+
+    def test_sockets(self) -> None:
+        """The gateway's own tokens lead to any UNIX socket, others to those of named directories.
+
+        Neither leads out of the directories by a link.
+        """
+        directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
+        self.addCleanup(shutil.rmtree, directory)
+        for name in ("consoles", "engine"):
+            (directory / name).mkdir()
+            target = FakeTarget(fake_targets.echo, directory / name / "vm.sock")
+            self.addCleanup(target.stop)
+        (directory / "consoles/link").symlink_to(directory / "engine/vm.sock")
+        console, engine, link = (
+            directory / name for name in ("consoles/vm.sock", "engine/vm.sock", "consoles/link")
+        )
+        others = f"sqlite:///{directory}/others.sqlite"
+        TokenTable(create_engine(others), time.time).create()
+        named: dict[str, object] = {"target_networks": f"10.0.0.0/8, {directory}/consoles"}
+        unset: dict[str, object] = {}
+        for options, database, allowed, forbidden in (
+            (unset, None, [console, engine, link], []),
+            (named, None, [console], [engine, link]),
+            (unset, others, [], [console, engine, link]),
+            (named, others, [console], [engine, link]),
+        ):
+            gateway = Gateway(options, database=database)
+            self.addCleanup(gateway.stop)
+            own = f"sqlite:///{gateway.directory}/state/vncproxy.sqlite"
+            table = TokenTable(create_engine(database or own), time.time)
+            issuer = TokenIssuer(table, time.time, {"novnc": f"{gateway.url}/console"})
+            for path in [*allowed, *forbidden]:
+                url = issuer.issue("novnc", str(path), 0, NO_INSTANCE, 600).url
+                with ScriptedBrowser(url) as browser:
+                    if path in allowed:
+                        self.assertEqual(browser.open_console(), fake_targets.SERVER_INIT)
+                    else:
+                        self.assertIn("may not connect", browser.read_refusal())
+                        self.assertEqual(browser.read_close()[0], 4403)
 
     def test_the_demo_works(self) -> None:
         """A network of loopback lets loopback's consoles in."""

@@ -46,6 +46,7 @@ class Cell:
         threads: of its own, so that no other cell waits when this one's database hangs; not
             started.
         timeout_s: of everything asked of the database.
+        ours: whether nobody but the gateway and its commands writes there (see ``Grant.ours``).
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Cell:
         reactor: IReactor,
         threads: ThreadPool,
         timeout_s: float,
+        ours: bool = False,
     ) -> None:
         self.name = name
         self.transport_url = transport_url
         self._threads = threads
-        self.store = SqlTokenStore(TokenTable(engine, time.time), reactor, threads, timeout_s)
+        table = TokenTable(engine, time.time, ours)
+        self.store = SqlTokenStore(table, reactor, threads, timeout_s)
         self._engine = engine
         whom = f"the database of cell {name}" if name else "the cell's database"
         self._calls = BlockingCalls(reactor, threads, timeout_s, whom, PortCheckUnavailable)

@@ -46,7 +46,8 @@ def cells_of(
         ConfigError: ``[api_database] connection`` can't be followed.
     """
     timeout_s = settings.embedded.database_timeout
-    own = Cell(OWN, engine, settings.messaging.transport_url, reactor, threads, timeout_s)
+    url = settings.messaging.transport_url
+    own = Cell(OWN, engine, url, reactor, threads, timeout_s, ours=settings.keeps_tokens)
     if not settings.api_database.connection:
         return Cells(own, reactor)
     api = _api_database(settings)

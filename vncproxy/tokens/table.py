@@ -39,11 +39,13 @@ class TokenTable:
     Args:
         engine: pool of connections to the database.
         now: the current time in Unix seconds.
+        ours: whether nobody but the gateway and its commands writes there (see ``Grant.ours``).
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], float], ours: bool = False) -> None:
         self._engine = engine
         self._now = now
+        self._ours = ours
         self._has_credentials: bool | None = None
 
     def create(self) -> None:
@@ -73,7 +75,7 @@ class TokenTable:
             row = connection.execute(query).first()
             if row is None:
                 raise TokenInvalid(f"token {token.id} is unknown")
-            grant = Grant(*row)
+            grant = Grant(*row, ours=self._ours)
             if grant.expires <= int(self._now()):
                 raise TokenExpired(f"token {token.id} expired at {grant.expires}")
             return replace(grant, credentials=self._credentials(connection, token))

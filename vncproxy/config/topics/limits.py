@@ -107,8 +107,10 @@ OPTIONS: list[cfg.Opt] = [
         "target_networks",
         default=[],
         help="Where consoles may be: networks (10.1.0.0/16, fd00:1::/64) and directories of UNIX "
-        "sockets (/run/consoles). Names are resolved first, and the address is checked. Unset: "
-        "anywhere but link-local, multicast, unspecified and cloud metadata addresses.",
+        "sockets (/run/consoles). Names are resolved first, and the address is checked; an IPv4 "
+        "address within an IPv6 one (NAT64, 6to4 and others) is checked as the IPv4 address. "
+        "Unset: anywhere but link-local, multicast, unspecified and cloud metadata addresses, and "
+        "in UNIX sockets only with tokens of the embedded database.",
     ),
     cfg.ListOpt(
         "target_ports",
