@@ -28,7 +28,7 @@ _LAYERS = [
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["threads"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
-    ["tokens.sql", "tokens.engine", "tokens.issue"],
+    ["tokens.private", "tokens.sql", "tokens.engine", "tokens.issue"],
     [
         "compute.interface",
         "compute.lookup",
@@ -104,6 +104,7 @@ _PURE = {
     "console_api.lookup",
     "connect",
     "targets_file",
+    "tokens.private",
     "tokens.sealed",
     "web.origin",
     "demo.keys",

@@ -28,17 +28,28 @@ from vncproxy.rfb.security import methods_of
 from vncproxy.target_rules import TargetRules
 from vncproxy.targets_file import TargetsFile
 from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.private import exposures
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried: what, whether it works, and what to do if not."""
+    """One thing that was tried: what, whether it works, and what to do if not.
+
+    Attributes:
+        warning: whether it works, and should be looked at all the same.
+    """
 
     subject: str
     ok: bool
     text: str
+    warning: bool = False
+
+    @property
+    def word(self) -> str:
+        """The finding in a word."""
+        return "WARN" if self.ok and self.warning else "ok" if self.ok else "FAIL"
 
 
 def check(settings: Settings) -> list[Finding]:
@@ -52,6 +63,7 @@ def check(settings: Settings) -> list[Finding]:
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("targets", lambda: _targets(settings)),
         _tried("database", lambda: _database(settings)),
+        *_exposures(settings),
         _tried("port check", lambda: try_port_check(settings)),
         _tried("limits", lambda: _limits(settings)),
         _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
@@ -144,6 +156,12 @@ def _database(settings: Settings) -> str:
     table.check()
     TokenUses(engine, time.time, settings.limits.single_use, 0).ready()
     return engine.url.render_as_string(hide_password=True)
+
+
+def _exposures(settings: Settings) -> Iterator[Finding]:
+    if settings.keeps_tokens:
+        for line in exposures(settings.embedded_database):
+            yield Finding("state_path", True, line, warning=True)
 
 
 def _api(settings: Settings) -> str:

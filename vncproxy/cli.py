@@ -181,7 +181,7 @@ def _check(sources: Sequence[str], options: argparse.Namespace) -> int:
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<{width}}  {finding.text}")
+            print(f"{finding.word:<4}  {finding.subject:<{width}}  {finding.text}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 

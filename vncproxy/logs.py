@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from vncproxy.reload import Part
 
 # Ours never log one; this is for the lines of others, who may log a request's URL.
 _TOKEN = re.compile(r"(token(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE)
+
+
+_MODE = 0o640  # of a new file: hosts, machines and clients stand in it
 
 
 @implementer(ILogObserver)
@@ -82,11 +86,15 @@ class GatewayLog:
 
 def _open(path: str) -> TextIO:
     try:
-        return open(path, "a", encoding="utf-8", buffering=1)  # open until the end
+        return open(path, "a", encoding="utf-8", buffering=1, opener=_opened)  # until the end
     except OSError as error:
         raise ConfigError(
             f"[DEFAULT] log_file: can't write {path}: {error.strerror}; name another file"
         ) from error
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags, _MODE)
 
 
 def _without_tokens(to_line: Callable[[LogEvent], str | None]) -> Callable[[LogEvent], str | None]:

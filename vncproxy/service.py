@@ -31,6 +31,7 @@ from vncproxy.registry import Registry
 from vncproxy.reload import Part, Reload
 from vncproxy.supervision import notices, signals
 from vncproxy.tokens.issue import TokenIssuer
+from vncproxy.tokens.private import exposures
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
 from vncproxy.watching import Watching, metrics_listener, rendered, watching
@@ -68,6 +69,9 @@ def build(
     database = Database(settings, reactor)
     for line in settings.ignored:
         _log.warn("{line}", line=line)
+    if settings.keeps_tokens:
+        for line in exposures(settings.embedded_database):
+            _log.warn("[vncproxy] state_path: {line}", line=line)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(
         DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)

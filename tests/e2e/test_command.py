@@ -123,6 +123,18 @@ class CheckCommandTests(CommandTestCase):
         self.assertTrue(any(line.split() == ["ok", "processes", "one"] for line in lines))
         self.assertTrue(all(line.startswith("ok ") for line in lines), lines)
 
+    def test_a_state_directory_that_is_open_to_others(self) -> None:
+        """It works, and is a warning; the files in it were made private."""
+        state = self.directory / "state"
+        state.mkdir(mode=0o755)
+        done = self.run_command("check")
+        self.assertEqual(done.returncode, 0)
+        line = f"{state} has mode 0755, so others may use it: chmod 0700 {state}"
+        self.assertRegex(done.stdout, rf"(?m)^WARN  state_path +{line}$")
+        self.assertEqual(done.stdout.count("WARN"), 1)
+        found = json.loads(self.run_command("check", "--json").stdout)
+        self.assertEqual([f["subject"] for f in found if f["warning"]], ["state_path"])
+
     def test_no_novnc(self) -> None:
         """A directory without noVNC's core is found out."""
         self.config_file.write_text(f"[DEFAULT]\nweb = {self.directory}\n")

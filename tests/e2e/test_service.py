@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
+import stat
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -67,6 +70,33 @@ class ServiceTests(SynchronousTestCase):
         gateway = Gateway(flags=("--log-file=/dev/stderr",))
         self.addCleanup(gateway.stop)
         self.assertIn("listening on", gateway.log)
+
+    def test_files_are_private(self) -> None:
+        """Whatever the umask: the database and all beside it, an old one too; and the audit log."""
+        self.addCleanup(os.umask, os.umask(0))
+        state = Path(self.mktemp()).absolute()
+        state.mkdir(mode=0o755)
+        with sqlite3.connect(state / "vncproxy.sqlite") as old:
+            old.execute("PRAGMA journal_mode=WAL")
+            old.execute("CREATE TABLE t (a)")
+        self.addCleanup(old.close)
+        for directory, warned in ((state, True), (state / "new", False)):
+            gateway = Gateway({"state_path": directory})
+            self.addCleanup(gateway.stop)
+            with ScriptedBrowser(gateway.console_url(self.target.port)) as browser:
+                browser.open_console()
+                files = {
+                    path.name: stat.S_IMODE(path.stat().st_mode)
+                    for path in directory.iterdir()
+                    if path.is_file()
+                }
+            names = [f"vncproxy.sqlite{suffix}" for suffix in ("", "-shm", "-wal")]
+            self.assertEqual(files, dict.fromkeys(names, 0o600))
+            warning = f"{directory} has mode 0755, so others may use it: chmod 0700 {directory}"
+            self.assertEqual(warning in gateway.log, warned)
+            audit_log = gateway.directory / "audit.log"
+            self.assertEqual(stat.S_IMODE(audit_log.stat().st_mode), 0o640)
+        self.assertEqual(stat.S_IMODE((state / "new").stat().st_mode), 0o700)
 
     def test_expired_tokens_are_purged(self) -> None:
         """The embedded database is purged by a timer."""

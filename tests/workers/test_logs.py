@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 from twisted.logger import Logger, LogPublisher
@@ -22,6 +24,16 @@ class WorkersLogTests(SynchronousTestCase):
         """The number stands before the logger's name."""
         self.assertTrue(self.line(2, False).endswith(" [worker 2 vncproxy.test#info] [text]\n"))
         self.assertTrue(self.line(None, False).endswith(" [vncproxy.test#info] [text]\n"))
+
+    def test_a_new_file(self) -> None:
+        """Its owner's and its group's, whatever the umask; one that is there keeps its mode."""
+        self.addCleanup(os.umask, os.umask(0))
+        path = Path(self.mktemp())
+        GatewayLog(str(path), False, debug=False)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o640)
+        path.chmod(0o644)
+        GatewayLog(str(path), False, debug=False)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o644)
 
     def test_json(self) -> None:
         """It is a field of its own."""

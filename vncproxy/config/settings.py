@@ -91,8 +91,12 @@ class Settings:
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the token database; it may hold a password."""
-        embedded = f"sqlite:///{self.state_directory.absolute() / 'vncproxy.sqlite'}"
-        return self.database.connection or embedded
+        return self.database.connection or f"sqlite:///{self.embedded_database}"
+
+    @property
+    def embedded_database(self) -> Path:
+        """The gateway's own SQLite file, where it keeps the tokens itself."""
+        return self.state_directory.absolute() / "vncproxy.sqlite"
 
     @property
     def served(self) -> tuple[Front, ...]:

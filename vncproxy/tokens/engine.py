@@ -12,18 +12,22 @@ from sqlalchemy.exc import ArgumentError
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.tokens.private import make_private
 
 
 def open_database(settings: Settings) -> Engine:
     """Return the pool of connections to the configured database; nothing is opened yet.
 
+    The embedded one's file is made, where it is missing, and made private.
+
     Raises:
-        ConfigError: ``[database] connection`` is no URL, or its driver is not installed.
+        ConfigError: ``[database] connection`` is no URL, or its driver is not installed; or the
+            embedded database can't be made.
     """
     parameters = settings.database.connection_parameters
     engine = open_url(settings.database_url, parameters, settings, "[database] connection")
     if settings.keeps_tokens:
-        _make_private_directory(settings.state_directory)
+        _make_private(settings.embedded_database)
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
@@ -73,12 +77,21 @@ def _with_our_driver(url: URL) -> URL:
     return url
 
 
-def _make_private_directory(path: Path) -> None:
+def _make_private(database: Path) -> None:
+    directory = database.parent
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"[vncproxy] state_path: can't make {path}: {error.strerror}; name another directory"
+            f"[vncproxy] state_path: can't make {directory}: {error.strerror}; name another "
+            "directory"
+        ) from error
+    try:
+        make_private(database)
+    except OSError as error:
+        raise ConfigError(
+            f"[vncproxy] state_path: can't make {database}: {error.strerror}; let the gateway's "
+            "user write there, or name another directory"
         ) from error
 
 

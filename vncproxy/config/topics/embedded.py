@@ -22,8 +22,8 @@ class Embedded:
 OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "state_path",
-        help="Directory of the embedded database. Unset: systemd's STATE_DIRECTORY, else "
-        "~/.local/state/vncproxy.",
+        help="Directory of the embedded database, which is made with mode 0700 where it is "
+        "missing. Unset: systemd's STATE_DIRECTORY, else ~/.local/state/vncproxy.",
     ),
     cfg.BoolOpt(
         "demo",
