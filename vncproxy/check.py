@@ -17,6 +17,7 @@ from vncproxy.config.report import report_on
 from vncproxy.config.settings import Settings
 from vncproxy.consoles import target_tls_of
 from vncproxy.edge.certificates import ServedCertificate, load_certificates
+from vncproxy.edge.socket_mode import wider_mode
 from vncproxy.edge.tls import SOON
 from vncproxy.entrance import fault_of, tls_options, trusted_items
 from vncproxy.errors import GatewayError
@@ -58,6 +59,7 @@ def check(settings: Settings) -> list[Finding]:
         Finding("configuration", True, "read"),
         Finding("processes", True, _processes(settings.processes.workers)),
         *_listeners(settings),
+        *_wide_sockets(settings),
         *_certificates(settings),
         _tried("balancers", lambda: ", ".join(trusted_items(settings)) or "none are trusted"),
         _tried("VNC servers", lambda: _towards_servers(settings)),
@@ -114,6 +116,18 @@ def _listener(settings: Settings, description: str, option: str) -> str:
     except ConfigError as error:
         raise ConfigError(f"{description}: {error.__cause__}; see {option}") from error
     return description
+
+
+def _wide_sockets(settings: Settings) -> Iterator[Finding]:
+    """Give the listeners to which every user of this machine may connect."""
+    listeners = [(listen, front.option) for front in settings.served for listen in front.listeners]
+    listeners += [(listen, "[vncproxy] api_listen") for listen in settings.api.api_listen]
+    listeners.append((settings.watching.metrics_listen or "", "[vncproxy] metrics_listen"))
+    for description, option in listeners:
+        mode = wider_mode(ListenString.parse(description).endpoint)
+        if mode is not None:
+            text = f"{description}: mode {mode} lets every user of this machine connect; write 660"
+            yield Finding(option, True, text, warning=True)
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:

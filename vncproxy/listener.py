@@ -7,17 +7,22 @@ header, then TLS. The latter's files and the balancers' addresses stand in optio
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
+from vncproxy.edge.socket_mode import is_wide, with_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def endpoint_from(
     """
     try:
         endpoint: IStreamServerEndpoint = serverFromString(
-            reactor, ListenString.parse(description).endpoint
+            reactor, with_mode(ListenString.parse(description).endpoint)
         )
     except Exception as error:  # endpoint parsers raise whatever their reader raised
         raise ConfigError(
@@ -103,3 +108,23 @@ class Listener(StreamServerEndpointService):
             )
             raise SystemExit(1) from error
         self._log.info("listening on {description}", description=self._description)
+        if self._waitingForPort is not None:
+            self._waitingForPort.addCallback(self._say_who_may_connect)
+
+    def _say_who_may_connect(self, port: IListeningPort) -> IListeningPort:
+        address = port.getHost()
+        # A socket of systemd's has its mode from there; one in Linux' own namespace has no path.
+        if isinstance(address, UNIXAddress) and address.name and address.name[0]:
+            with suppress(OSError):  # its path may be out of our sight
+                self._warn_if_wide(os.fsdecode(address.name))
+        return port
+
+    def _warn_if_wide(self, path: str) -> None:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if is_wide(mode):
+            self._log.warn(
+                "every user of this machine may connect to {path} (mode {mode:04o}); set "
+                ":mode=660 in the listener's string, or SocketMode=0660 in systemd's unit",
+                path=path,
+                mode=mode,
+            )

@@ -248,6 +248,21 @@ class CheckCommandTests(CommandTestCase):
             ok, text = self.check()[1]["novnc listener"]
             self.assertEqual((ok, words in text), (False, True), text)
 
+    def test_sockets_for_everybody(self) -> None:
+        """They work, and are warnings, whatever listens there."""
+        self.configure(
+            "listen = haproxy:unix:/run/vncproxy/a.sock:mode=666\n"
+            "listen = unix:/run/vncproxy/b.sock\n"
+            "trusted_proxies = unix\n"
+            "api_listen = unix:/run/vncproxy/api.sock:mode=777\n"
+            "metrics_listen = unix:/run/vncproxy/metrics.sock:662\n"
+        )
+        said = self.run_command("check").stdout
+        for option, mode in (("listen", 666), ("api_listen", 777), ("metrics_listen", 662)):
+            line = rf"WARN  \[vncproxy\] {option} +\S+: mode {mode} lets every user of this machine"
+            self.assertRegex(said, line)
+        self.assertEqual(said.count("WARN"), 3)
+
     def test_balancers(self) -> None:
         """Networks are networks, and not names."""
         self.configure("trusted_proxies = 10.0.0.0/24, unix\n")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import stat
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +15,7 @@ from tests.e2e import fake_targets
 from tests.e2e.certificates import write_certificate
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.handmade import connect, open_console, trusting
-from tests.e2e.programs import Gateway, novnc_directory, start_by_systemd
+from tests.e2e.programs import Gateway, novnc_directory, start_by_systemd, temporary_directory
 
 _HEADER = b"PROXY TCP4 198.51.100.7 127.0.0.1 50000 6080\r\n"
 
@@ -150,6 +151,51 @@ class ListenerTests(SynchronousTestCase):
                 open_console(connection, self.token_path(gateway), forwarded)
             gateway.program.wait_for("opens: 198.51.100.7 to instance")
             gateway.stop()
+
+    def test_who_may_connect_to_unix_sockets(self) -> None:
+        """The gateway's user and group, whatever the umask, to listeners of every kind."""
+        self.addCleanup(os.umask, os.umask(0))
+        with temporary_directory() as directory:
+            directory.chmod(0o755)
+            inventory = directory / "servers.yaml"
+            inventory.write_text("servers: []\n")
+            names = ("consoles", "serial", "api", "metrics")
+            paths = {name: directory / f"{name}.sock" for name in names}
+            for workers in (1, 2):
+                gateway = self.gateway(
+                    f"haproxy:unix:{paths['consoles']}",
+                    trusted_proxies="unix",
+                    workers=str(workers),
+                    consoles="novnc, serial",
+                    listen_serial=f"unix:{paths['serial']}",
+                    api_listen=f"unix:{paths['api']}",
+                    api_auth="none",
+                    compute_driver="inventory",
+                    inventory_file=str(inventory),
+                    metrics_listen=f"unix:{paths['metrics']}",
+                )
+                for name, path in paths.items():
+                    gateway.program.wait_for(f"listening on .*{path}")
+                    self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o660, name)
+                    self.assert_refused_to_strangers(path)
+                self.assertNotIn("every user of this machine", gateway.log)
+                gateway.stop()
+
+    def assert_refused_to_strangers(self, path: Path) -> None:
+        """Try to connect as nobody, where these tests are run by root."""
+        if os.geteuid() != 0:
+            return
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection, self.assertRaises(PermissionError):
+                connection.connect(str(path))
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
 
     def test_systemd(self) -> None:
         """A socket that systemd holds open is taken over."""

@@ -27,8 +27,9 @@ OPTIONS: list[cfg.Opt] = [
         "adds TLS by the gateway's certificates (plain HTTP is served there too, unless "
         "`ssl_only`), `haproxy:` before that the PROXY protocol. Examples: "
         "`https:tcp6:443:interface=\\:\\:`, `tcp:6080:interface=127.0.0.1`, "
-        "`unix:/run/vncproxy/http.sock`, `https:systemd:domain=INET6:index=0`, "
-        "`haproxy:https:tcp:443`.",
+        "`unix:/run/vncproxy/http.sock:mode=660`, `https:systemd:domain=INET6:index=0`, "
+        "`haproxy:https:tcp:443`. A UNIX socket without a mode gets 660: its owner and its group "
+        "may connect.",
     ),
     cfg.FloatOpt(
         "request_timeout",
