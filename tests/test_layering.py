@@ -50,6 +50,7 @@ _LAYERS = [
     ["target_socket", "target"],
     [
         "edge.socket_mode",
+        "edge.shared_port",
         "edge.networks",
         "edge.proxy_header",
         "edge.forwarded",

@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from vncproxy.workers.sockets import SharedPort
+from vncproxy.edge.shared_port import SharedPort
 
 
 class _Reactor(Clock):
