@@ -8,6 +8,7 @@ header, then TLS. The latter's files and the balancers' addresses stand in optio
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.config.read import ConfigError
+from vncproxy.edge.shared_port import SharedPort
 from vncproxy.edge.socket_mode import is_wide, with_mode
 
 
@@ -61,13 +63,36 @@ def endpoint_from(
     """
     try:
         endpoint: IStreamServerEndpoint = serverFromString(
-            reactor, with_mode(ListenString.parse(description).endpoint)
+            _AdoptsAsItIs(reactor), with_mode(ListenString.parse(description).endpoint)
         )
     except Exception as error:  # endpoint parsers raise whatever their reader raised
         raise ConfigError(
             f"{option}: {description!r} can't be used: {error or type(error).__name__}"
         ) from error
     return endpoint
+
+
+class _AdoptsAsItIs:
+    """A reactor that leaves the mode and the path of a UNIX socket to whoever has opened it.
+
+    Twisted's lets everybody connect, and removes the path at the end.
+    """
+
+    def __init__(self, reactor: Any) -> None:  # noqa: ANN401
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._reactor, name)
+
+    def adoptStreamPort(  # noqa: N802
+        self, descriptor: int, family: socket.AddressFamily, factory: IProtocolFactory
+    ) -> IListeningPort:
+        if family != socket.AF_UNIX:
+            adopted: IListeningPort = self._reactor.adoptStreamPort(descriptor, family, factory)
+            return adopted
+        port = SharedPort(self._reactor, os.dup(descriptor), factory, ahead=lambda: False)
+        port.startListening()
+        return port
 
 
 class Listener(StreamServerEndpointService):

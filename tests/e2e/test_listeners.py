@@ -197,6 +197,30 @@ class ListenerTests(SynchronousTestCase):
             os.setegid(0)
             os.setgroups(groups)
 
+    def test_a_unix_socket_of_systemd(self) -> None:
+        """It keeps the mode that it has from there, and its path, for the next gateway."""
+        for workers in (1, 2):
+            with temporary_directory() as directory, socket.socket(socket.AF_UNIX) as listener:
+                path, config = directory / "http.sock", directory / "vncproxy.conf"
+                listener.bind(str(path))
+                path.chmod(0o600)
+                listener.listen()
+                config.write_text(
+                    f"[DEFAULT]\nweb = {novnc_directory()}\n"
+                    f"[vncproxy]\nstate_path = {directory}/state\nworkers = {workers}\n"
+                    "listen = systemd:domain=UNIX:index=0\n"
+                )
+                gateway = start_by_systemd(listener, config)
+                self.addCleanup(gateway.stop)
+                gateway.wait_for("listening on systemd")
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(path))
+                    connection.sendall(b"GET /console HTTP/1.1\r\nHost: h\r\n\r\n")
+                    self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 200 OK"))
+                self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+                gateway.stop()
+                self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+
     def test_systemd(self) -> None:
         """A socket that systemd holds open is taken over."""
         directory = Path(self.mktemp()).absolute()
