@@ -42,8 +42,10 @@ class Gateway:
         self._config = directory / "vncproxy.conf"
         scheme = "https" if tls_pem else "http"
         lines = {"state_path": directory / "state", "token_purge_interval": 0, **options}
-        if option_exists("max_sessions"):
-            lines["max_sessions"] = 0  # the benchmark itself keeps to the descriptors' limit
+        for limit in ("", "_per_instance", "_per_token"):
+            if option_exists(f"max_sessions{limit}"):
+                # The benchmark itself keeps to the descriptors' limit, and has one machine.
+                lines[f"max_sessions{limit}"] = 0
         self._config.write_text(
             f"[DEFAULT]\ncert = {tls_pem or 'none'}\n"
             f"[vnc]\nnovncproxy_port = {port}\n"

@@ -69,7 +69,7 @@ class FiveHundredTests(LimitsTestCase):
 
     def test_sessions_of_the_node(self) -> None:
         """Whoever comes too late reads that the gateway is full."""
-        gateway = self.gateway(max_sessions=40)
+        gateway = self.gateway(max_sessions=40, max_sessions_per_token=0)
         self.assert_limit(gateway, 40, "gateway-full")
 
     def test_sessions_of_a_client_a_machine_and_a_token(self) -> None:
@@ -93,9 +93,24 @@ class FiveHundredTests(LimitsTestCase):
         refused = Counter(line["reason"] for line in lines if line["event"] == "refused")
         self.assertEqual(refused, {"token-full": 140, "instance-full": 160, "client-full": 155})
 
+    def test_by_default(self) -> None:
+        """A link opens ten consoles, a machine has fifty, and tokens for no machine any number."""
+        gateway = self.gateway()
+        self.assert_limit(gateway, 10, "token-full")
+        before = len(gateway.audit())
+        of_a_machine = [self.socket_url(gateway, f"--instance={_MACHINE}") for _ in range(15)]
+        of_none = [self.socket_url(gateway) for _ in range(6)]
+        clients = AtOnce([("127.0.0.1", url) for url in [*of_a_machine * 5, *of_none * 10]])
+        clients.settle(gateway, still_open=110)
+        self.assertEqual(clients.outcomes, {OPEN: 110, IN_WORDS: 25})
+        refused = [line["reason"] for line in gateway.audit()[before:] if "reason" in line]
+        self.assertEqual(refused.count("instance-full"), 25)
+
     def test_rate(self) -> None:
         """A client that comes too fast is refused in HTTP, when its burst is used up."""
-        gateway = self.gateway(connection_rate=0.0001, connection_burst=40)
+        gateway = self.gateway(
+            connection_rate=0.0001, connection_burst=40, max_sessions_per_token=0
+        )
         self.assert_limit(gateway, 40, "client-too-fast")
 
     def test_bad_tokens(self) -> None:

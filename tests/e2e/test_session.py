@@ -29,7 +29,7 @@ _MISFIT = "The gateway and the machine's console could not agree on how to conne
 @cache
 def impatient_gateway() -> Gateway:
     """Return the gateway that all these tests share; trial has no fixtures of a class."""
-    gateway = Gateway({"negotiation_timeout": 1, "connect_timeout": 1})
+    gateway = Gateway({"negotiation_timeout": 1, "connect_timeout": 1, "max_sessions_per_token": 0})
     atexit.register(gateway.stop)
     return gateway
 

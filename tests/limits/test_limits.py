@@ -24,7 +24,7 @@ from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.rate import MOST_CLIENTS, Rate
 from vncproxy.limits.seats import MostSessions, Seats
 from vncproxy.limits.waiting import WaitingConnections
-from vncproxy.model import Seat
+from vncproxy.model import NO_INSTANCE, Seat
 
 
 class AddressTests(SynchronousTestCase):
@@ -214,6 +214,12 @@ class SeatsTests(SynchronousTestCase):
                     seats.leave(str(number))
                 self.assertEqual(seats.count, 0)
             self.assertEqual(sum(map(len, (seats._clients, seats._instances, seats._tokens))), 0)
+
+    def test_tokens_that_name_no_machine(self) -> None:
+        """They are not counted as one machine's."""
+        seats = Seats(MostSessions(instance=7))
+        wanted = [Seat(f"c{n}", NO_INSTANCE, f"t{n}") for n in range(500)]
+        self.assertEqual(self.taken(seats, wanted), 500)
 
     def test_channels(self) -> None:
         """SPICE's connections of one client with one token are one session."""

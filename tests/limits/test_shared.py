@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from dataclasses import replace
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
-from twisted.protocols.amp import AMP
+from twisted.protocols.amp import AMP, Command
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
 from twisted.trial.unittest import SynchronousTestCase
 
-from vncproxy.errors import ClientTooFast, GatewayCrowded, TokenFull, TooManyFailedTokens
+from vncproxy.config.read import read_settings
+from vncproxy.errors import (
+    ClientTooFast,
+    GatewayCrowded,
+    GatewayFull,
+    TokenFull,
+    TooManyFailedTokens,
+)
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.node import NodeLimits
 from vncproxy.limits.rate import Rate
 from vncproxy.limits.seats import MostSessions, Seats
-from vncproxy.limits.shared import LimitsKeeper, SharedLimits
+from vncproxy.limits.shared import LimitsKeeper, Shared, SharedLimits
 from vncproxy.model import Seat
 
 _SEAT = Seat("c", "i", "t")
+_ANY_NUMBER = MostSessions()
 
 
 class Worker:
     """A worker's limits, and the connection by which they ask."""
 
-    def __init__(self, limits: NodeLimits) -> None:
+    def __init__(self, limits: NodeLimits, most_here: MostSessions = _ANY_NUMBER) -> None:
         self.keeper = LimitsKeeper(limits)
         parent, worker = AMP(locator=self.keeper), AMP()
         self.pump = connect(
             parent, FakeTransport(parent, True), worker, FakeTransport(worker, False)
         )
-        self.limits = SharedLimits(worker.callRemote)
+        self.limits = SharedLimits(worker.callRemote, Shared(True, True, True), Seats(most_here))
 
 
 class SharedLimitsTests(SynchronousTestCase):
@@ -80,6 +90,53 @@ class SharedLimitsTests(SynchronousTestCase):
         for seat in again:
             self.successResultOf(seat)
 
+    def test_what_a_process_can_carry(self) -> None:
+        """A worker takes no more than its own open files allow, wherever the others are."""
+        full = Worker(self.node, MostSessions(node=1))
+        self.workers.append(full)
+        first, second = (full.limits.take_seat(name, Seat("c", "i", name)) for name in ("x", "y"))
+        self.flush()
+        self.successResultOf(first)
+        self.failureResultOf(second, GatewayFull)
+        full.limits.leave_seat("y")
+        full.limits.leave_seat("x")
+        again = full.limits.take_seat("z", Seat("c", "i", "z"))
+        self.flush()
+        self.successResultOf(again)
+
+    def test_limits_that_are_not_set(self) -> None:
+        """The parent is asked about those that are set, and about nothing else."""
+        asked: list[str] = []
+
+        def call(command: type[Command], **_arguments: object) -> Deferred[dict[str, str]]:
+            asked.append(command.__name__)
+            return succeed({"refusal": ""})
+
+        for shared, questions in (
+            (Shared(False, False, False), []),
+            (Shared(True, False, False), ["Arrive"]),
+            (Shared(False, True, False), ["BeginLookUp", "EndLookUp"]),
+            (Shared(False, False, True), ["TakeSeat", "LeaveSeat"]),
+        ):
+            limits = SharedLimits(call, shared, Seats(MostSessions()))
+            self.successResultOf(limits.arrive("c"))
+            self.successResultOf(limits.begin_look_up("c"))
+            limits.end_look_up("c", False)
+            self.successResultOf(limits.take_seat("a", _SEAT))
+            limits.leave_seat("a")
+            self.assertEqual(asked, questions)
+            asked.clear()
+
+    def test_by_the_settings(self) -> None:
+        """By default those of sessions are set, and a refused token costs the parent nothing."""
+        settings = read_settings([], "vncproxy")
+        self.assertEqual(Shared.of(settings), Shared(False, False, True))
+        none = replace(settings.limits, max_sessions_per_instance=0, max_sessions_per_token=0)
+        unset = replace(settings, limits=none)
+        self.assertEqual(Shared.of(unset), Shared(False, False, False))
+        some = replace(none, connection_rate=1.0, failed_tokens=1, max_sessions=1)
+        self.assertEqual(Shared.of(replace(settings, limits=some)), Shared(True, True, True))
+
     def test_bad_tokens(self) -> None:
         """Bad tokens at several workers count together."""
         for worker in self.workers[:2]:
@@ -114,7 +171,7 @@ class SharedLimitsTests(SynchronousTestCase):
         """A worker whose parent is gone lets nobody in."""
         lonely = AMP()
         lonely.makeConnection(StringTransport())
-        limits = SharedLimits(lonely.callRemote)
+        limits = SharedLimits(lonely.callRemote, Shared(True, True, True), Seats(MostSessions()))
         asked = limits.arrive("c")
         lonely.connectionLost(Failure(ConnectionLost()))
         self.failureResultOf(asked, GatewayCrowded)

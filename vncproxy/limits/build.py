@@ -42,6 +42,11 @@ def node_limits(settings: Settings, now: Callable[[], float], processes: int = 1
     )
 
 
+def seats_of_a_process(settings: Settings) -> Seats:
+    """Return the seats that one of several processes has, by its open files, all of them free."""
+    return Seats(MostSessions(most_sessions_of(settings, use_all_descriptors())))
+
+
 def waiting_connections(settings: Settings) -> WaitingConnections:
     """Return the count of the connections without a session, at 0."""
     return WaitingConnections(settings.limits.max_unauthenticated)

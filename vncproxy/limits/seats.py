@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from vncproxy.errors import ClientFull, GatewayError, GatewayFull, InstanceFull, TokenFull
-from vncproxy.model import Seat
+from vncproxy.model import NO_INSTANCE, Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class MostSessions:
     Attributes:
         node: of everybody.
         client: of one client (``limits.address``).
-        instance: on one machine.
+        instance: on one machine; tokens that name none have none in common.
         token: with one token.
     """
 
@@ -69,15 +69,11 @@ class Seats:
 
     def _check(self, seat: Seat) -> None:
         most = self._most
+        of_instance = self._instances[seat.instance] if seat.instance != NO_INSTANCE else 0
         checks: list[tuple[int, int, type[GatewayError], str]] = [
             (self.count, most.node, GatewayFull, "max_sessions"),
             (self._clients[seat.client], most.client, ClientFull, "max_sessions_per_client"),
-            (
-                self._instances[seat.instance],
-                most.instance,
-                InstanceFull,
-                "max_sessions_per_instance",
-            ),
+            (of_instance, most.instance, InstanceFull, "max_sessions_per_instance"),
             (self._tokens[seat.token], most.token, TokenFull, "max_sessions_per_token"),
         ]
         for count, limit, error, option in checks:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.protocols.amp import Argument, Boolean, Command, CommandLocator, Unicode
 from twisted.python.failure import Failure
 
@@ -14,6 +15,7 @@ from vncproxy import errors
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayCrowded, GatewayError, Later
 from vncproxy.interfaces import Limits
+from vncproxy.limits.seats import Seats
 from vncproxy.model import Seat
 
 _Fields = list[tuple[bytes, Argument]]
@@ -76,17 +78,31 @@ class LeaveSeat(Command):
     requiresAnswer = False
 
 
-def need_sharing(settings: Settings) -> bool:
-    """Whether a limit is set that several processes could only hold together."""
-    limits = settings.limits
-    return bool(
-        limits.connection_rate
-        or limits.failed_tokens
-        or limits.max_sessions
-        or limits.max_sessions_per_client
-        or limits.max_sessions_per_instance
-        or limits.max_sessions_per_token
-    )
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The limits that are set, and that several processes can only hold together.
+
+    Attributes:
+        rate: of arrivals.
+        failures: of bad tokens.
+        sessions: of the node, a client, a machine or a token.
+    """
+
+    rate: bool
+    failures: bool
+    sessions: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Shared:
+        """Return what these settings set."""
+        limits = settings.limits
+        sessions = (
+            limits.max_sessions,
+            limits.max_sessions_per_client,
+            limits.max_sessions_per_instance,
+            limits.max_sessions_per_token,
+        )
+        return cls(bool(limits.connection_rate), bool(limits.failed_tokens), any(sessions))
 
 
 class SharedLimits:
@@ -94,17 +110,24 @@ class SharedLimits:
 
     Args:
         call: sends a command to the parent, as ``AMP.callRemote`` does.
+        shared: which limits are set; the parent is not asked about others, so that refusing a
+            token costs it nothing where no limit is on that.
+        own: the seats that this process has itself, whatever the others do.
     """
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any], shared: Shared, own: Seats) -> None:
         self._call = call
+        self._shared = shared
+        self._own = own
 
     def arrive(self, client: str) -> Deferred[None]:
         """Count a request for a console."""
-        return self._ask(Arrive, client=client)
+        return self._ask(Arrive, client=client) if self._shared.rate else succeed(None)
 
     def begin_look_up(self, client: str) -> Deferred[None]:
         """Wait for the turn to look a token up."""
+        if not self._shared.failures:
+            return succeed(None)
         turn: Deferred[None] = Deferred()
 
         def granted(_: None) -> None:
@@ -122,10 +145,18 @@ class SharedLimits:
 
     def end_look_up(self, client: str, good: bool | None) -> None:
         """Tell what the token was."""
+        if not self._shared.failures:
+            return
         self._call(EndLookUp, client=client, known=good is not None, good=bool(good))
 
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
-        """Ask for a place; when this is cancelled, ``leave_seat`` must follow."""
+        """Ask for a place; when this fails or is cancelled, ``leave_seat`` must follow."""
+        taken: Deferred[None] = execute(self._own.take, name, seat)
+        if self._shared.sessions:
+            taken.addCallback(lambda _: self._ask_for_seat(name, seat))
+        return taken
+
+    def _ask_for_seat(self, name: str, seat: Seat) -> Deferred[None]:
         return self._ask(
             TakeSeat,
             name=name,
@@ -137,7 +168,9 @@ class SharedLimits:
 
     def leave_seat(self, name: str) -> None:
         """Give the place back."""
-        self._call(LeaveSeat, name=name)
+        self._own.leave(name)
+        if self._shared.sessions:
+            self._call(LeaveSeat, name=name)
 
     def _ask(self, command: type[Command], **arguments: object) -> Deferred[None]:
         # Not AMP's own Deferred: a refusal that is left on that ends the connection.

@@ -12,8 +12,8 @@ from typing import Any
 from twisted.logger import Logger, globalLogBeginner
 
 from vncproxy.config.read import ConfigError
-from vncproxy.limits.build import node_limits
-from vncproxy.limits.shared import SharedLimits, need_sharing
+from vncproxy.limits.build import seats_of_a_process
+from vncproxy.limits.shared import Shared, SharedLimits
 from vncproxy.logs import GatewayLog
 from vncproxy.reload import Part
 from vncproxy.service import StopInTurn, build_worker, registry_of
@@ -66,11 +66,7 @@ def _start(assignment: Assignment, reactor: Any, follow_log: Part) -> None:  # n
         stop=lambda: signal.raise_signal(signal.SIGTERM),
         metrics=watched.exposition,
     )
-    limits = (
-        SharedLimits(reporter.call)
-        if need_sharing(settings)
-        else node_limits(settings, reactor.seconds)
-    )
+    limits = SharedLimits(reporter.call, Shared.of(settings), seats_of_a_process(settings))
     endpoints = [
         inherited_endpoint(reactor, description, descriptor, reporter.ahead)
         for descriptor, description in enumerate(assignment.listeners, FIRST_LISTENER)

@@ -79,13 +79,14 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "max_sessions_per_instance",
-        default=0,
+        default=50,
         min=0,
-        help="Sessions at once on one machine, through this node; 0: any number.",
+        help="Sessions at once on one machine, through this node; 0: any number. Tokens that were "
+        "made for a host and a port name no machine.",
     ),
     cfg.IntOpt(
         "max_sessions_per_token",
-        default=0,
+        default=10,
         min=0,
         help="Sessions at once with one token, through this node; 0: any number.",
     ),
