@@ -38,7 +38,7 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo console, and print its URL
-	@mkdir -p .run
+	@mkdir -p -m 700 .run
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 

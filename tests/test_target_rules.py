@@ -122,6 +122,9 @@ class TargetRulesTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """What is neither network nor port is one line that says how to write it."""
+        for rules in ((), None), (None, ()):
+            with self.assertRaisesRegex(ConfigError, "it is empty; say where consoles may be"):
+                TargetRules(*rules)
         for networks in (["10.1.0.0/33"], ["example.com"], ["10.1.0.1/16"], [""]):
             with self.assertRaisesRegex(ConfigError, r"target_networks: .*write 10\.1"):
                 TargetRules(networks)

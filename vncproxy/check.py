@@ -198,8 +198,8 @@ def _targets(settings: Settings) -> str:
     TargetRules(limits.target_networks, limits.target_ports)
     sockets = "any UNIX socket" if settings.keeps_tokens else "no UNIX socket"
     anywhere = f"any address but those where no console is, {sockets}"
-    networks = ", ".join(limits.target_networks) or anywhere
-    return f"{networks}; ports {', '.join(limits.target_ports) or 'any'}"
+    networks = ", ".join(limits.target_networks or ()) or anywhere
+    return f"{networks}; ports {', '.join(limits.target_ports or ()) or 'any'}"
 
 
 def _limits(settings: Settings) -> str:

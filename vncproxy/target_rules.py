@@ -46,19 +46,22 @@ class TargetRules:
     """Decides on targets.
 
     Args:
-        networks: ``[vncproxy] target_networks``; empty for anywhere but where no console is, and
+        networks: ``[vncproxy] target_networks``; None for anywhere but where no console is, and
             for UNIX sockets that the gateway's own tokens name.
-        ports: ``[vncproxy] target_ports``; empty for any.
+        ports: ``[vncproxy] target_ports``; None for any.
 
     Raises:
         ConfigError: one of them says nothing that is known.
     """
 
-    def __init__(self, networks: Sequence[str] = (), ports: Sequence[str] = ()) -> None:
-        self._everywhere = not networks
-        self._directories = [Path(word).resolve() for word in networks if word.startswith("/")]
-        self._networks = [_network(word) for word in networks if not word.startswith("/")]
-        self._ports = [_ports(word) for word in ports]
+    def __init__(
+        self, networks: Sequence[str] | None = None, ports: Sequence[str] | None = None
+    ) -> None:
+        self._everywhere = networks is None
+        words = _some(networks, "target_networks")
+        self._directories = [Path(word).resolve() for word in words if word.startswith("/")]
+        self._networks = [_network(word) for word in words if not word.startswith("/")]
+        self._ports = [_ports(word) for word in _some(ports, "target_ports")]
 
     def check_port(self, port: int) -> None:
         """Raise ``TargetForbidden`` if no console may have this port."""
@@ -121,6 +124,15 @@ def _ipv4_in(address: _Address, bits: int) -> ipaddress.IPv4Address:
 
 def _is_within(network: _Network, carrier: ipaddress.IPv6Network) -> bool:
     return isinstance(network, ipaddress.IPv6Network) and network.subnet_of(carrier)
+
+
+def _some(words: Sequence[str] | None, option: str) -> Sequence[str]:
+    """Return the words of an option; an empty one is neither "anything" nor "nothing" for sure."""
+    if words is not None and not words:
+        raise ConfigError(
+            f"[vncproxy] {option}: it is empty; say where consoles may be, or leave it out"
+        )
+    return words or ()
 
 
 def _network(word: str) -> _Network:

@@ -150,6 +150,7 @@ class WatchingTests(SynchronousTestCase):
             ("audit_log", "/no/such/audit.log", "audit_log: can't write /no/such/audit.log"),
             ("metrics_listen", "tcp:x", "metrics_listen: 'tcp:x' can't be used"),
             ("target_networks", "10.0.0.0/33", "target_networks: "),
+            ("target_networks", "", "target_networks: it is empty"),
             ("target_ports", "vnc", "target_ports: 'vnc' is no port"),
         ]:
             path = Path(self.mktemp()).absolute()

@@ -24,8 +24,8 @@ class LimitsGroup:
     max_sessions_per_token: int
     single_use: bool
     single_use_resume: int
-    target_networks: tuple[str, ...]
-    target_ports: tuple[str, ...]
+    target_networks: tuple[str, ...] | None
+    target_ports: tuple[str, ...] | None
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -106,7 +106,6 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.ListOpt(
         "target_networks",
-        default=[],
         help="Where consoles may be: networks (10.1.0.0/16, fd00:1::/64) and directories of UNIX "
         "sockets (/run/consoles). Names are resolved first, and the address is checked; an IPv4 "
         "address within an IPv6 one (NAT64, 6to4 and others) is checked as the IPv4 address. "
@@ -115,7 +114,6 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.ListOpt(
         "target_ports",
-        default=[],
         help="Ports that consoles may have: 5900-6923, 10000. Unset: any.",
     ),
 ]
