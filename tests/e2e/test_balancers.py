@@ -103,7 +103,7 @@ class BalancerTestCase(SynchronousTestCase):
     def stop_a_node_under_load(self) -> None:
         """While consoles are opened all the time one of two nodes stops; nothing breaks."""
         running = [self.console() for _ in range(6)]
-        self.assertTrue(all(self.opened()), "both nodes are used")
+        self.assertTrue(becomes_true(lambda: all(self.opened())), "both nodes are used")
         stop, broken = threading.Event(), list[Exception]()
         loader = threading.Thread(target=self.open_while, args=(stop, broken))
         loader.start()
@@ -125,8 +125,10 @@ class BalancerTestCase(SynchronousTestCase):
 
     def assert_client_is_known(self, forged: dict[str, str]) -> None:
         """Whatever a client says of itself, the log has its address."""
+        known = f"opens: {_CLIENT} to instance"
         with self.console(forged):
-            self.assertIn(f"opens: {_CLIENT} to instance", self.nodes[0].log + self.nodes[1].log)
+            logged = becomes_true(lambda: known in self.nodes[0].log + self.nodes[1].log)
+            self.assertTrue(logged, self.nodes[0].log + self.nodes[1].log)
 
 
 class HaproxyTestCase(BalancerTestCase):
