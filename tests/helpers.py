@@ -142,6 +142,19 @@ class InlineThreadPool(ThreadPool):
             self.waiting.pop(0)()
 
 
+class TurnClock(Clock):
+    """A clock that can go one turn of the reactor at a time."""
+
+    def turn(self) -> None:
+        """Make the calls that are due now, but none that they add: those come in the next turn."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call in self.calls:
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class ThreadClock(Clock):
     """A clock that takes calls from threads, which in tests are the test's own."""
 

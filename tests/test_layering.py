@@ -24,6 +24,7 @@ _LAYERS = [
     ["config.endpoints", "config.front", "config.options", "config.settings"],
     ["config.library", "config.ignored", "config.read", "config.report"],
     ["limits.address", "limits.rate", "limits.failures", "limits.seats", "limits.waiting"],
+    ["limits.turns"],
     ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["threads"],

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.helpers import TurnClock
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.pace import Pace
 from vncproxy.limits.rate import RateLimit
@@ -56,18 +57,9 @@ class RateLimitTests(SynchronousTestCase):
         self.assertLessEqual(len(limit._levels), 10_000)
 
 
-class _TurningClock(Clock):
-    """A clock that makes what was due at a turn's begin, as a reactor does, and no more."""
-
-    def turn(self) -> None:
-        due, self.calls = self.calls, []
-        for call in due:
-            call.func()
-
-
 class PaceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock = _TurningClock()
+        self.clock = TurnClock()
         self.pace = Pace(self.clock)
         self.begun: list[str] = []
 
