@@ -62,7 +62,7 @@ _LAYERS = [
     ["session_times", "audit", "timed", "metrics.node", "metrics.exposition"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.forwarding", "web.gate"],
     ["web.lobby", "web.channel", "web.resume", "web.admission", "web.handover"],
-    ["web.heartbeat", "web.websocket", "web.upgrade", "web.health", "web.site"],
+    ["web.shed", "web.heartbeat", "web.websocket", "web.upgrade", "web.health", "web.site"],
     ["console_api.faults", "console_api.versions", "console_api.schemas"],
     [
         "console_api.callers",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
@@ -16,27 +15,10 @@ from vncproxy.interfaces import IStreamTransport, Throttled
 from vncproxy.model import Ending
 from vncproxy.splice.producer import Producer
 from vncproxy.web.heartbeat import Heartbeat
+from vncproxy.web.shed import shed
 
 _CLOSE_HANDSHAKE_S = 10
 _LONGEST_REASON = 123  # bytes; RFC 6455 §5.5
-_HANDSHAKE_ONLY = frozenset(
-    {
-        *("http_headers", "http_request_data", "http_request_host", "http_request_params"),
-        *("http_request_path", "http_request_uri", "http_response_data", "http_status_line"),
-        *("websocket_extensions", "websocket_protocols", "_transport_details", "_wskey"),
-    }
-)
-
-
-class _Queue(list[Any]):
-    """In the place of a deque, which weighs 700 bytes when it is empty, as this one always is.
-
-    Autobahn puts something into it only when it is asked to write in small pieces.
-    """
-
-    def popleft(self) -> Any:  # noqa: ANN401
-        """Return, and remove, the first item."""
-        return self.pop(0)
 
 
 class BrowserProtocol(WebSocketServerProtocol):
@@ -82,32 +64,13 @@ class BrowserProtocol(WebSocketServerProtocol):
     @override
     def onOpen(self) -> None:
         self._leg = BrowserLeg(self)
-        self._shed()
+        shed(self)
         self.heartbeat.start()
         try:
             self._opened(self._leg)
         except Exception:  # Autobahn would lose it, and leave the socket open
             self._log.failure("a session could not be started")
             self.close_with(CLOSE_INTERNAL_ERROR, "")
-
-    def _shed(self) -> None:
-        """Let go of the handshake, and share with the other sessions what is alike in all.
-
-        Autobahn's protocol has some ninety attributes. Those that are the same in every session
-        become the class's, which halves what an idle session weighs.
-        """
-        own: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if name in _HANDSHAKE_ONLY:
-                continue
-            if value is None or isinstance(value, int):
-                if not hasattr(type(self), name):
-                    setattr(type(self), name, value)
-                if getattr(type(self), name) == value:
-                    continue
-            own[name] = value
-        own["send_queue"] = _Queue()
-        self.__dict__ = own
 
     @override
     def dataReceived(self, data: bytes) -> None:
