@@ -46,7 +46,7 @@ _LAYERS = [
     ["openstack.cell_tables", "openstack.request_context", "openstack.bus", "openstack.oslo_bus"],
     ["openstack.cells", "openstack.port_check", "openstack.deployment"],
     ["splice.producer", "splice.frames", "splice.wire", "splice.portable"],
-    ["splice.direct", "splice.engine", "opening", "rfb.negotiator"],
+    ["splice.detour", "splice.direct", "splice.engine", "opening", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target_rules", "target_address"],
     ["target_socket", "target"],
     [
@@ -62,7 +62,8 @@ _LAYERS = [
     ["session_times", "audit", "timed", "metrics.node", "metrics.exposition"],
     ["web.request", "web.origin", "web.answers", "web.assets", "web.forwarding", "web.gate"],
     ["web.lobby", "web.channel", "web.resume", "web.admission", "web.handover"],
-    ["web.shed", "web.heartbeat", "web.websocket", "web.upgrade", "web.health", "web.site"],
+    ["web.intake", "web.shed", "web.heartbeat", "web.websocket"],
+    ["web.upgrade", "web.health", "web.site"],
     ["console_api.faults", "console_api.versions", "console_api.schemas"],
     [
         "console_api.callers",

@@ -16,6 +16,7 @@ Level = Literal["info", "warn", "error"]
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
 CLOSE_UNSUPPORTED_DATA = 1003
+CLOSE_POLICY_VIOLATION = 1008
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_CLIENT_IDLE = 4408
 CLOSE_SESSION_TOO_LONG = 4440
@@ -93,6 +94,12 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.NEGOTIATION_TIMEOUT: _refusal(504, "The console took too long to open. Try again."),
     Ending.CLIENT_NOT_RFB: _refusal(400, "The client does not speak RFB."),
     Ending.CLIENT_PROTOCOL: _refusal(400, "The client broke the WebSocket protocol."),
+    Ending.CLIENT_FLOOD: Answer(
+        429,
+        CLOSE_POLICY_VIOLATION,
+        "The client sends too many frames with nothing in them.",
+        "warn",
+    ),
     Ending.CLIENT_CLOSED: Answer(200, CLOSE_NORMAL, ""),
     Ending.CLIENT_LOST: Answer(200, CLOSE_NORMAL, ""),
     Ending.SESSION_EXPIRED: Answer(

@@ -54,6 +54,7 @@ class Ending(enum.Enum):
     # The client broke a protocol, or went away.
     CLIENT_NOT_RFB = "client-not-rfb"
     CLIENT_PROTOCOL = "client-protocol"
+    CLIENT_FLOOD = "client-flood"
     CLIENT_CLOSED = "client-closed"
     CLIENT_LOST = "client-lost"
     # The session ran, and then:

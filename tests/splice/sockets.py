@@ -9,17 +9,17 @@ from typing import Any
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.helpers import TurnClock
 from vncproxy.interfaces import Throttled
 from vncproxy.model import Ending
 
 
 @implementer(IReactorFDSet)
-class FdReactor(Clock):
+class FdReactor(TurnClock):
     """Knows what is watched, and watches nothing."""
 
     def __init__(self) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from OpenSSL import SSL
 from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.interfaces import FrameOwner, Leg
+from vncproxy.limits.turns import Turns
 from vncproxy.model import SessionFacts
+from vncproxy.splice.detour import Detour
 from vncproxy.splice.frames import (
     HEADER_ROOM,
     LONGEST_COMMON,
+    Rest,
     put_header,
     take_common,
     take_only,
@@ -34,6 +37,7 @@ class Loop(Protocol):
         long_room: of the buffer, what may be read behind the room for a frame's header.
         short_room: the same, for a server whose client does not keep up.
         cipher_text: shared likewise, by those that speak TLS.
+        turns: for clients that have sent more frames than are taken at once.
     """
 
     buffer: bytearray
@@ -41,6 +45,7 @@ class Loop(Protocol):
     long_room: memoryview
     short_room: memoryview
     cipher_text: memoryview
+    turns: Turns
 
     def later(self, call: Callable[[], None]) -> None:
         """Call something in the reactor's next turn, when nobody is in the middle of a read."""
@@ -77,6 +82,7 @@ class DirectSplice(Splice):
         self.facts = facts
         self._transport = browser.transport
         self._stopped = False
+        self._held = False
         self._ends: tuple[BrowserEnd, ServerEnd] | None = None
 
     @override
@@ -121,7 +127,7 @@ class DirectSplice(Splice):
         for end in ends:
             self.loop.watch(end, end.events)
         self._browser.received = ends[0].pass_on
-        self.owner.reroute(_Detour(self, browser, self._transport))
+        self.owner.reroute(Detour(self, browser, self._transport))
         self.rewatch()
 
     def release(self) -> None:
@@ -131,15 +137,21 @@ class DirectSplice(Splice):
         ends, self._ends = self._ends, None
         for end in ends:
             self.loop.unwatch(end)
+            end.wire.give_back()
         self.owner.reroute(self._transport)
         self.owner.deaf(False)
         self._browser.received = self._to_server
-        if ends[0].partial:
-            self.owner.feed(bytes(ends[0].partial))
-        for end in ends:
-            end.wire.give_back()
         for end in ends:
             end.wire.send_rest()
+        if ends[0].partial:  # there may be frames in it that the owner answers, behind the rest
+            self.owner.feed(ends[0].partial)
+
+    def hold(self, held: bool) -> None:
+        """Read the browser no further, or again, as its owner wishes."""
+        self._held = held
+        if self._ends is not None:
+            self._ends[0].resume_frames()
+            self.rewatch()
 
     def rewatch(self) -> None:
         """Read from each side only while the other takes what it gets."""
@@ -147,7 +159,8 @@ class DirectSplice(Splice):
             return
         browser, server = self._ends
         browser_lags, server_lags = bool(browser.wire.unsent), bool(server.wire.unsent)
-        browser.await_events(READABLE * (not server_lags) | _WRITE * browser_lags)
+        read_browser = not (server_lags or self._held or browser.waits)
+        browser.await_events(READABLE * read_browser | _WRITE * browser_lags)
         server.await_events(READABLE * (not browser_lags) | _WRITE * server_lags)
         self.owner.deaf(server_lags)
 
@@ -287,17 +300,24 @@ class BrowserEnd(End):
     """The browser's socket: what comes from it are frames.
 
     Attributes:
-        partial: the beginning of a common frame whose end has not arrived.
+        partial: what was read and not taken: the beginning of a common frame whose end has not
+            arrived, or all that stands behind as many frames as are taken at once.
+        waits: whether the rest waits for its turn, and nothing is read until then.
     """
 
-    __slots__ = ("_between_frames", "_heard", "_longest", "partial")
+    __slots__ = ("_between_frames", "_heard", "_longest", "partial", "waits")
 
     def __init__(self, splice: DirectSplice, wire: Wire) -> None:
         super().__init__(splice, wire)
         self.partial = b""
+        self.waits = False
         self._heard = splice.owner.heard
-        self._between_frames = splice.owner.between_frames
         self._longest = min(LONGEST_COMMON, splice.owner.longest_frame)
+        self.resume_frames()
+
+    def resume_frames(self) -> None:
+        """See whether the owner has done with its frames."""
+        self._between_frames = self._splice.owner.between_frames
 
     @override
     def read(self) -> None:
@@ -317,27 +337,40 @@ class BrowserEnd(End):
             payload = None
             if self._between_frames and not held and count > 1:
                 payload = take_only(loop.buffer, count)
-            if payload is None:
-                self._take(loop.buffer, held + count)
-            elif payload:
+            if payload:
                 self.pass_on(payload)
+            else:
+                self._take(loop.buffer, held + count)
         if not count or self.wire.at_end:
             self._splice.release()  # the transport meets the end by itself
 
     def _take(self, buffer: bytearray, end: int) -> None:
-        taken, partial = 0, False
+        taken, behind = 0, Rest.OTHER
         if self._between_frames:
-            payload, taken, partial = take_common(buffer, end, self._longest)
+            payload, taken, behind = take_common(buffer, end, self._longest)
             if payload:
                 self.pass_on(payload)
         if taken == end:
             return
         rest = bytes(buffer[taken:end])
-        if partial and self._splice.borrowed:
-            self.partial = rest
-        else:
+        if behind is Rest.OTHER or not self._splice.borrowed:
             self._splice.owner.feed(rest)
-            self._between_frames = self._splice.owner.between_frames
+            self.resume_frames()
+            return
+        self.partial = rest
+        if behind is Rest.MORE:
+            self.waits = True
+            self._splice.rewatch()
+            self._loop.turns.wait(self._take_more)
+
+    def _take_more(self) -> None:
+        if not self._splice.borrowed:
+            return  # the owner was given the rest
+        self.waits = False
+        rest, self.partial = self.partial, b""
+        self._loop.view[: len(rest)] = rest
+        self._take(self._loop.buffer, len(rest))
+        self._splice.rewatch()
 
     def pass_on(self, payload: bytes) -> None:
         """Send to the server what was in a client's frame."""
@@ -346,29 +379,3 @@ class BrowserEnd(End):
             self._to.send(payload)
         else:
             self._pass_on(payload)
-
-
-class _Detour:
-    """Stands in for the browser's transport, while the engine has its socket.
-
-    What the protocol writes keeps its place among the frames; anything else that is asked of a
-    transport is asked of the real one, which has its socket back by then.
-    """
-
-    def __init__(self, splice: DirectSplice, wire: Wire, transport: object) -> None:
-        self._splice = splice
-        self._wire = wire
-        self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        """Send a frame of the protocol's own."""
-        try:
-            self._wire.send(data)
-        except (OSError, SSL.Error):
-            return  # the socket has failed, and its next event will say so
-        if self._wire.unsent:
-            self._splice.rewatch()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        self._splice.release()
-        return getattr(self._transport, name)

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vncproxy.interfaces import Leg, Tap
+from vncproxy.limits.turns import Turns
 from vncproxy.model import SessionFacts
 from vncproxy.splice.direct import READABLE, DirectSplice, End
 from vncproxy.splice.frames import HEADER_ROOM
@@ -49,6 +50,7 @@ class Engine:
 
     def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
+        self.turns = Turns(reactor)
         self._epoll = select.epoll()
         self._ends: dict[int, End] = {}
         self.buffer = bytearray(HEADER_ROOM + _BUFFER_BYTES)

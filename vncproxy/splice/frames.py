@@ -7,12 +7,15 @@ another frame is left alone, for the WebSocket's protocol object to judge.
 
 from __future__ import annotations
 
+import enum
 from struct import Struct
 
 from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
 
 HEADER_ROOM = 10  # bytes; the longest header of an unmasked frame
 LONGEST_COMMON = 0xFFFF  # bytes of payload; a longer frame has another form of length
+
+MOST_AT_ONCE = 1024  # frames; under a millisecond, however small they are
 
 _FINAL_BINARY = 0x82
 _MASKED = 0x80
@@ -24,6 +27,14 @@ _HEADER_64 = Struct("!BBQ").pack_into
 _REPEATED = [sum(1 << 32 * i for i in range((n + 3) // 4)) for n in range(_LENGTH_IN_16_BITS)]
 _ALL_ONES = [(1 << 8 * n) - 1 for n in range(_LENGTH_IN_16_BITS)]
 _SHORT_PAYLOAD = 1024  # up to here one big xor beats a call of the C masker (measured)
+
+
+class Rest(enum.Enum):
+    """What may stand behind the common frames that were taken."""
+
+    BEGINNING = "nothing, or the beginning of one more, so that it is worth waiting for"
+    OTHER = "another frame"
+    MORE = "as many were taken as are at once"
 
 
 def put_header(buffer: bytearray, length: int) -> int:
@@ -50,6 +61,8 @@ def put_header(buffer: bytearray, length: int) -> int:
 def take_only(data: bytearray, end: int) -> bytes | None:
     """Return the payload, if ``data`` is one short common frame and nothing else; else None.
 
+    The payload of an empty one is empty.
+
     It is what a key or a movement of the pointer comes in, so it has a way of its own.
 
     Args:
@@ -64,8 +77,8 @@ def take_only(data: bytearray, end: int) -> bytes | None:
     return ((masked ^ mask) & _ALL_ONES[length]).to_bytes(length, "little")
 
 
-def take_common(data: bytearray, end: int, longest: int) -> tuple[bytes, int, bool]:
-    """Take the common frames off the beginning of what a client sent.
+def take_common(data: bytearray, end: int, longest: int) -> tuple[bytes, int, Rest]:
+    """Take the common frames off the beginning of what a client sent, but none that is empty.
 
     Args:
         data: begins with a frame.
@@ -73,30 +86,32 @@ def take_common(data: bytearray, end: int, longest: int) -> tuple[bytes, int, bo
         longest: bytes of the longest payload to take, at most ``LONGEST_COMMON``.
 
     Returns:
-        Their payloads joined; how many bytes of ``data`` they took; and whether the rest, if
-        any, may be the beginning of one more, so that it is worth waiting for.
+        Their payloads joined; how many bytes of ``data`` they took; and what comes behind.
     """
     pieces: list[bytes] = []
     start = 0
     while end - start >= 2:
         length = data[start + 1] - _MASKED
         body = start + 6
-        if data[start] != _FINAL_BINARY or length < 0 or length == _LENGTH_IN_64_BITS:
-            return _joined(pieces), start, False
+        if data[start] != _FINAL_BINARY or length <= 0 or length == _LENGTH_IN_64_BITS:
+            return _joined(pieces), start, Rest.OTHER
         if length == _LENGTH_IN_16_BITS:
             if end - start < 4:
-                return _joined(pieces), start, True
+                return _joined(pieces), start, Rest.BEGINNING
             length = (data[start + 2] << 8) + data[start + 3]
             body = start + 8
             if length < _LENGTH_IN_16_BITS:  # not the shortest form: an error of the client's
-                return _joined(pieces), start, False
+                return _joined(pieces), start, Rest.OTHER
         if length > longest:
-            return _joined(pieces), start, False
+            return _joined(pieces), start, Rest.OTHER
         if body + length > end:
-            return _joined(pieces), start, True
+            return _joined(pieces), start, Rest.BEGINNING
         pieces.append(_unmasked(data, body, length))
         start = body + length
-    return _joined(pieces), start, start == end or data[start] == _FINAL_BINARY
+        if len(pieces) == MOST_AT_ONCE:
+            return _joined(pieces), start, Rest.MORE
+    waits = start == end or data[start] == _FINAL_BINARY
+    return _joined(pieces), start, Rest.BEGINNING if waits else Rest.OTHER
 
 
 def _joined(pieces: list[bytes]) -> bytes:

@@ -202,8 +202,21 @@ class TlsWire(Wire):
         self.push(data)  # keeps the order of what is encrypted by itself
 
 
+class StandIn:
+    """Stands in for a transport whose socket is used directly.
+
+    Attributes:
+        wire: of the socket.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+
 def unsent_bytes(transport: object) -> int:
-    """Return how many bytes wait in a Twisted transport for their peer to take them."""
+    """Return how many bytes wait in a transport, or its stand-in, for their peer to take them."""
+    if isinstance(transport, StandIn):
+        return len(transport.wire.unsent)
     beneath = getattr(transport, "transport", None)
     connection = transport if isinstance(transport, FileDescriptor) else beneath
     if not isinstance(connection, FileDescriptor):

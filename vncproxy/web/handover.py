@@ -41,7 +41,9 @@ def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
         cast("Any", transport).protocol = protocol
     protocol.makeConnection(transport)
     transport.resumeProducing()
-    protocol.dataReceived(_handshake(request) + early)
+    protocol.dataReceived(_handshake(request))
+    if early:
+        protocol.dataReceived(early)
 
 
 def _handshake(request: Request) -> bytes:

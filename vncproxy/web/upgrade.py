@@ -122,7 +122,9 @@ class ConsoleUpgrade(DecidingResource):
                 self._refuse(request, facts, refusal)
                 return
         session = Session(self._policy, facts, refusal)
-        protocol = self._websockets.protocol_for(lambda leg: self._registry.start(session, leg))
+        protocol = self._websockets.protocol_for(
+            lambda leg: self._registry.start(session, leg), session.refused
+        )
         protocol.cookie = cookie
         hand_over(request, protocol)
         if session not in self._registry:  # it ended at once, or Autobahn saw what we did not

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from typing_extensions import override
 
-from vncproxy.errors import ANSWERS, CLOSE_INTERNAL_ERROR, CLOSE_UNSUPPORTED_DATA
+from vncproxy.errors import (
+    ANSWERS,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_POLICY_VIOLATION,
+    CLOSE_UNSUPPORTED_DATA,
+)
 from vncproxy.interfaces import IStreamTransport, Throttled
+from vncproxy.limits.turns import Turns
 from vncproxy.model import Ending
 from vncproxy.splice.producer import Producer
+from vncproxy.splice.wire import unsent_bytes
 from vncproxy.web.heartbeat import Heartbeat
+from vncproxy.web.intake import (
+    IDLE_FRAMES_S,
+    MOST_IDLE_FRAMES,
+    MOST_UNSENT_BYTES,
+    SERVER_LAGS,
+    Intake,
+)
 from vncproxy.web.shed import shed
 
 _CLOSE_HANDSHAKE_S = 10
+_FLOOD_CLOSE_S = 2  # for a client whom we read no further to take the Close
+# Of a client that only hears why there is no console: RFB's version, or a line typed meanwhile,
+# and the answer to the Close, which has 131 bytes at most.
+_REFUSED_BYTES = 2048
 _LONGEST_REASON = 123  # bytes; RFC 6455 §5.5
+_LAST_DATA_OPCODE = 7  # those of control frames are higher; RFC 6455 §5.2
 
 
 class BrowserProtocol(WebSocketServerProtocol):
@@ -30,6 +52,8 @@ class BrowserProtocol(WebSocketServerProtocol):
         heartbeat_s: seconds between two pings; 0 for none.
         longest_frame: bytes of the longest payload that a client's frame may have.
         takes_text: whether a client may send text messages too.
+        turns: in which clients are served that send many frames.
+        refused: whether the client only hears why there is no console.
     """
 
     _log = Logger()
@@ -43,6 +67,8 @@ class BrowserProtocol(WebSocketServerProtocol):
         heartbeat_s: float,
         longest_frame: int,
         takes_text: bool,
+        turns: Turns,
+        refused: bool,
     ) -> None:
         super().__init__()
         self._opened = opened
@@ -52,7 +78,8 @@ class BrowserProtocol(WebSocketServerProtocol):
         self._silence = ""
         self._clock = clock
         self._drop: IDelayedCall | None = None
-        self.heartbeat = Heartbeat(clock, heartbeat_s, self.sendPing, self._give_up)
+        self._intake = Intake(self, turns, _REFUSED_BYTES if refused else None)
+        self.heartbeat = Heartbeat(clock, heartbeat_s, self._ping, self._give_up)
         self.heard = self.heartbeat.heard
 
     @override
@@ -75,7 +102,41 @@ class BrowserProtocol(WebSocketServerProtocol):
     @override
     def dataReceived(self, data: bytes) -> None:
         self.heartbeat.heard()
-        super().dataReceived(data)
+        if self.state == self.STATE_CONNECTING:
+            self.parse(data)  # the handshake, which is our own writing
+        else:
+            self._intake.take(data)
+
+    def parse(self, data: bytes) -> None:
+        """Take bytes of the client's stream (see ``intake.Parser``)."""
+        if self.state == self.STATE_CLOSED:
+            return  # Autobahn would keep them
+        try:
+            super().dataReceived(data)
+        except Exception:
+            self._log.failure("a client's frames could not be taken")
+            self._intake.stop()
+            self.transport.abortConnection()
+
+    def read(self, go_on: bool) -> None:
+        """Read from the client, or not (see ``intake.Parser``)."""
+        if self.state == self.STATE_CLOSED:
+            return  # the transport goes its own way now
+        if go_on:
+            self.transport.resumeProducing()
+        else:
+            self.transport.pauseProducing()
+
+    @property
+    def rest_of_frame(self) -> int:
+        """How many bytes the frame still lacks that has begun (see ``intake.Parser``)."""
+        frame: Any = self.current_frame
+        return frame.length - self.current_frame_masker.pointer() if frame else 0
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for the client to take them."""
+        return unsent_bytes(self.transport)
 
     @property
     def between_frames(self) -> bool:
@@ -86,6 +147,7 @@ class BrowserProtocol(WebSocketServerProtocol):
             and frame is None
             and not self.data
             and not self.inside_message
+            and not self._intake.lags
         )
 
     def feed(self, data: bytes) -> None:
@@ -93,16 +155,46 @@ class BrowserProtocol(WebSocketServerProtocol):
         self.dataReceived(data)
 
     def reroute(self, transport: IStreamTransport) -> None:
-        """Write to another transport from now on."""
+        """Use another transport from now on, which reads."""
         self.transport = transport
+        self._intake.moved()
+
+    def pause(self) -> None:
+        """Read no further: the console's server lags."""
+        self.heartbeat.deaf(True)
+        self._intake.hold(SERVER_LAGS)
+
+    def resume(self) -> None:
+        """Read on."""
+        self.heartbeat.deaf(False)
+        self._intake.release(SERVER_LAGS)
 
     def deaf(self, deaf: bool) -> None:
         """Expect no answer of a client whom we don't read."""
         self.heartbeat.deaf(deaf)
 
+    def _ping(self) -> None:
+        if self.unsent <= MOST_UNSENT_BYTES:  # a client that reads nothing is not owed more
+            self.sendPing()
+
     def _give_up(self, silent_s: float) -> None:
         self._silence = f"it answered no ping for {silent_s:g} s"
         self.transport.abortConnection()
+
+    @override
+    def onFrameBegin(self) -> None:
+        frame: Any = self.current_frame
+        idle = not frame.length or frame.opcode > _LAST_DATA_OPCODE
+        if self._intake.is_flooded_by(idle):
+            self._end_flood()
+        super().onFrameBegin()
+
+    def _end_flood(self) -> None:
+        self._intake.stop()
+        if self.state == self.STATE_OPEN:
+            self._fail_connection(CLOSE_POLICY_VIOLATION, ANSWERS[Ending.CLIENT_FLOOD].words)
+        if self._drop is not None and self._drop.active():
+            self._drop.reset(_FLOOD_CLOSE_S)
 
     @override
     def onMessageBegin(self, isBinary: bool) -> None:
@@ -112,9 +204,15 @@ class BrowserProtocol(WebSocketServerProtocol):
             self._fail_connection(CLOSE_UNSUPPORTED_DATA, "Text frames are not supported")
 
     @override
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if payload and self._leg is not None:
+    def onMessageFrameData(self, payload: bytes) -> None:
+        # A console's stream has no messages: keep nothing back for their ends. Tiny fragments
+        # would weigh many times what they carry.
+        if payload and self._leg is not None and not self.failedByMe:
             self._leg.received(payload)
+
+    @override
+    def onMessageEnd(self) -> None:
+        """Do nothing: all of it has gone on."""
 
     @override
     def sendCloseFrame(
@@ -126,8 +224,13 @@ class BrowserProtocol(WebSocketServerProtocol):
             # With a producer registered the transport would wait for it for ever.
             self._leg.let_go_of_source()
         super().sendCloseFrame(code, reasonUtf8, isReply)
-        if isReply:  # a TLS client that now says nothing would never be gone
+        if self._drop is None:  # a client that says, or takes, nothing now would never be gone
             self._drop = self._clock.callLater(_CLOSE_HANDSHAKE_S, self.transport.abortConnection)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super_lost = super().connectionLost
+        self._intake.end(lambda: super_lost(reason))
 
     @override
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
@@ -140,7 +243,10 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     def _ending(self, was_clean: bool, code: int | None, reason: str | None) -> tuple[Ending, str]:
         if self.failedByMe:
-            return Ending.CLIENT_PROTOCOL, f"{self.localCloseCode} {self.localCloseReason}"
+            sent: object = self.localCloseCode
+            if sent == CLOSE_POLICY_VIOLATION:
+                return Ending.CLIENT_FLOOD, f"over {MOST_IDLE_FRAMES} in {IDLE_FRAMES_S} s"
+            return Ending.CLIENT_PROTOCOL, f"{sent} {self.localCloseReason}"
         if was_clean:
             return Ending.CLIENT_CLOSED, f"close code {code}" if code else ""
         how = self._silence or "the connection ended without a WebSocket close"
@@ -189,13 +295,11 @@ class BrowserLeg:
 
     def pause(self) -> None:
         """Stop reading from the browser."""
-        self._protocol.heartbeat.deaf(True)
-        self._protocol.transport.pauseProducing()
+        self._protocol.pause()
 
     def resume(self) -> None:
         """Read from the browser again."""
-        self._protocol.heartbeat.deaf(False)
-        self._protocol.transport.resumeProducing()
+        self._protocol.resume()
 
     def throttle_by(self, source: Throttled | None) -> None:
         """Let the browser's reading pause and resume ``source``."""
@@ -235,6 +339,7 @@ class BrowserFactory(WebSocketServerFactory):
         self._heartbeat_s = heartbeat_s
         self._longest_frame = max_message_size
         self._clock = clock
+        self._turns = Turns(clock)
         self.setProtocolOptions(
             versions=[8, 13],
             webStatus=False,
@@ -242,7 +347,7 @@ class BrowserFactory(WebSocketServerFactory):
             maxFramePayloadSize=max_message_size,
             maxMessagePayloadSize=max_message_size,
             failByDrop=False,  # a client that errs reads why: 1002, 1003, 1007, 1009
-            closeHandshakeTimeout=_CLOSE_HANDSHAKE_S,
+            closeHandshakeTimeout=0,  # ours counts when the client says Close, too
             openHandshakeTimeout=0,  # the handshake is already here, whole and checked
             perMessageCompressionAccept=lambda _offers: None,  # RFB is compressed already
             autoPingInterval=0,  # ours is in web.heartbeat
@@ -252,10 +357,23 @@ class BrowserFactory(WebSocketServerFactory):
             allowNullOrigin=True,
         )
 
-    def protocol_for(self, opened: Callable[[BrowserLeg], None]) -> BrowserProtocol:
-        """Return a protocol, not connected, that calls ``opened`` once it is open."""
+    def protocol_for(
+        self, opened: Callable[[BrowserLeg], None], refused: bool = False
+    ) -> BrowserProtocol:
+        """Return a protocol, not connected, that calls ``opened`` once it is open.
+
+        Args:
+            opened: is given the leg.
+            refused: whether the client only hears why there is no console.
+        """
         protocol = BrowserProtocol(
-            opened, self._clock, self._heartbeat_s, self._longest_frame, self._takes_text
+            opened,
+            self._clock,
+            self._heartbeat_s,
+            self._longest_frame,
+            self._takes_text,
+            self._turns,
+            refused,
         )
         protocol.factory = self
         return protocol
