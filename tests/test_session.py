@@ -121,6 +121,18 @@ class OpeningTests(SessionTestCase):
         self.clock.advance(0.2)
         self.assertEqual(self.browser.closed_with, Ending.TARGET_REFUSED)
 
+    def test_a_server_that_says_too_much(self) -> None:
+        """While its client hears that there will be no console it is read no further."""
+        for said in (b"endless banners\n" * 10, _VERSION + bytes(300_000)):
+            self.browser, self.server = MemoryLeg(), MemoryLeg()
+            self.start()
+            self.dialer.dialed.pop().callback(self.server)
+            self.assertFalse(self.server.paused)
+            self.server.received(said)
+            self.assertTrue(self.server.paused, said[:20])
+            self.browser.received(_VERSION)
+            self.assertIsNotNone(self.server.closed_with)
+
     def test_the_client_leaves_while_the_target_is_dialled(self) -> None:
         """The attempt to connect is given up with it."""
         done = self.start()

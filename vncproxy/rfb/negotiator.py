@@ -91,8 +91,11 @@ class Negotiator:
     def refuse(self, reason: str) -> Deferred[None]:
         """Say in RFB why there will be no console.
 
-        The Deferred fires when that is on its way, or the browser has gone.
+        The Deferred fires when that is on its way, or the browser has gone. The server is heard no
+        further meanwhile, however much it says.
         """
+        if self._server_leg is not None:
+            self._server_leg.pause()
         self._step(lambda: self._client.refuse(reason))
         return self._refusal_sent
 
