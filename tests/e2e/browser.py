@@ -15,8 +15,8 @@ _PATIENCE_S = 60
 
 
 def websocket_url(console_url: str) -> str:
-    """Return where noVNC 1.6 and newer connects to for this page."""
-    path = parse_qs(urlsplit(console_url).query)["path"][0]
+    """Return where noVNC 1.6 and newer connects to for this page; a serial page, to itself."""
+    (path,) = parse_qs(urlsplit(console_url).query).get("path", [console_url])
     return urljoin(console_url.split("?")[0], path).replace("http", "ws", 1)
 
 

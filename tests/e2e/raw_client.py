@@ -43,7 +43,7 @@ class FrameReader:
 
 
 class RawClient:
-    """A connection whose WebSocket and whose console are open.
+    """A connection whose WebSocket, and if wanted whose console, is open.
 
     Attributes:
         socket: the connection, in TLS if the URL says so.
@@ -53,9 +53,12 @@ class RawClient:
     Args:
         console_url: as the gateway's command printed it.
         receive_buffer: bytes that the kernel may hold for us; None for its own choice.
+        opens: whether to open the console of a VNC server.
     """
 
-    def __init__(self, console_url: str, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self, console_url: str, receive_buffer: int | None = None, opens: bool = True
+    ) -> None:
         parts = urlsplit(websocket_url(console_url))
         assert parts.hostname and parts.port
         raw = socket.socket()
@@ -68,7 +71,8 @@ class RawClient:
         self.frames = FrameReader()
         self.early: list[tuple[int, bytes]] = []
         self._upgrade(f"{parts.path}?{parts.query}", f"{parts.hostname}:{parts.port}")
-        self._open_console()
+        if opens:
+            self._open_console()
 
     def _upgrade(self, target: str, host: str) -> None:
         lines = [
