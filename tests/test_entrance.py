@@ -15,7 +15,7 @@ from tests.edge.test_tls import Handshake
 from tests.web.harness import WebHarness
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
-from vncproxy.edge.doorstep import DoorstepFactory
+from vncproxy.edge.first_byte import FirstByteFactory
 from vncproxy.entrance import Entrance, hsts_max_age
 
 
@@ -44,7 +44,7 @@ class EntranceTests(TestCase):
         ]
 
     def test_what_stands_before_a_site(self) -> None:
-        """Nothing before a plain listener, a doorstep where the words ask for one."""
+        """Nothing before a plain listener, a look at the first byte where the words ask for one."""
         site = WebHarness().site
         entrance = self.entrance("trusted_proxies = 10.0.0.1")
         self.assertIs(entrance.before(site, "tcp:6080"), site)
@@ -54,7 +54,7 @@ class EntranceTests(TestCase):
             ("haproxy:https:", True, True),
         ):
             factory = entrance.before(site, f"{words}tcp:6080")
-            assert isinstance(factory, DoorstepFactory)
+            assert isinstance(factory, FirstByteFactory)
             self.assertEqual(
                 (factory.rules.proxy_header, factory.rules.tls is not None), (proxy_header, tls)
             )
@@ -75,9 +75,9 @@ class EntranceTests(TestCase):
         """A reload changes whom is trusted, for requests and for connections alike."""
         entrance = self.entrance("trusted_proxies = 10.0.0.1")
         factory = entrance.before(WebHarness().site, "haproxy:tcp:1")
-        assert isinstance(factory, DoorstepFactory)
+        assert isinstance(factory, FirstByteFactory)
         self.follow(entrance, self.read("trusted_proxies = 10.0.0.2"))
-        for trusted in factory.rules.trusted, entrance.forwarding(self.read()).trusted:
+        for trusted in factory.rules.trusted, entrance.trusted:
             self.assertNotIn("10.0.0.1", trusted)
             self.assertIn("10.0.0.2", trusted)
 

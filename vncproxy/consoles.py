@@ -104,7 +104,7 @@ class Consoles:
             drains=partial(metrics.state, "draining") if metrics else _nobody_is_told,
         )
         self._entrance = Entrance.of(settings, around.reactor)
-        self._forwarding = self._entrance.forwarding(settings)
+        self._hardening = self._entrance.hardening(settings, around.watched.pending)
         self._origins = OriginRules(settings.console.allowed_origins)
         admissions = {front.kind: self._admission(front.kind) for front in settings.served}
         policy = session_policy(settings, around, list(admissions.values()))
@@ -112,8 +112,11 @@ class Consoles:
             (front, self._site(front.kind, admissions[front.kind], policy))
             for front in settings.served
         ]
-        lobbies = [site.lobby for _, site in self._sites]
-        self.hurried: list[Hurried] = [self._readiness, *lobbies, around.registry]
+        self.hurried: list[Hurried] = [
+            self._readiness,
+            around.watched.pending,
+            around.registry,
+        ]
 
     def _admission(self, kind: Kind) -> Admission:
         around = self._around
@@ -142,17 +145,13 @@ class Consoles:
             around.reactor,
             kind.takes_text,
         )
-        most_waiting = settings.limits.max_unauthenticated
+        most_told = settings.limits.max_unauthenticated
         site = ConsoleSite(
             pages=_pages(settings, kind),
-            upgrade=ConsoleUpgrade(admission, policy, around.registry, websockets, most_waiting),
+            upgrade=ConsoleUpgrade(admission, policy, around.registry, websockets, most_told),
             verdict=Verdict(admission, policy),
+            hardening=self._hardening,
             frame_ancestors=settings.listening.frame_ancestors,
-            timeout_s=settings.listening.request_timeout,
-            clock=around.reactor,
-            forwarding=self._forwarding,
-            waiting=around.watched.waiting,
-            max_request_size=settings.limits.max_request_size,
         )
         site.resource.putChild(b"healthz", Healthz())
         site.resource.putChild(b"readyz", Readyz(self._readiness))
@@ -175,8 +174,7 @@ class Consoles:
         tree.addService(self._around.registry)
         self._add_what_ends_sessions(tree)
         left = iter(endpoints)
-        for _, site in self._sites:
-            tree.addService(site.lobby)
+        tree.addService(self._around.watched.pending)
         for front, site in self._sites:
             _say_where_library_is(library_for(self._settings, front.kind))
             for description in front.listeners:

@@ -1,4 +1,4 @@
-"""What stands before the sites: TLS by the configured certificates, and trust in balancers."""
+"""What stands before the sites: TLS by the configured certificates, trust in balancers, bounds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.edge.certificates import TlsOptions
-from vncproxy.edge.doorstep import DoorRules, DoorstepFactory
+from vncproxy.edge.first_byte import FirstByteFactory, FirstByteRules
 from vncproxy.edge.networks import TrustedProxies
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.edge.tls import TlsServer
 from vncproxy.listener import ListenString
 from vncproxy.reload import Part
 from vncproxy.web.forwarding import Forwarding
-from vncproxy.web.site import ConsoleSite
+from vncproxy.web.server import HardenedSite, Hardening
 
 _TWISTDS_TLS = ("ssl:", "tls:")
 _LOOK_S = 5.0
@@ -66,7 +67,7 @@ class Entrance:
         )
 
     def before(
-        self, site: ConsoleSite, description: str, option: str = "[vncproxy] listen"
+        self, site: HardenedSite, description: str, option: str = "[vncproxy] listen"
     ) -> IProtocolFactory:
         """Return what listens for a site where this option's string says.
 
@@ -79,18 +80,25 @@ class Entrance:
             raise ConfigError(f"{option}: {description!r} can't be used: {fault}")
         if not listen.proxy_header and not listen.https:
             return site
-        rules = DoorRules(
+        rules = FirstByteRules(
             trusted=self.trusted,
             proxy_header=listen.proxy_header,
             tls=self.tls if listen.https else None,
             tls_only=listen.https and self._tls_only,
             timeout_s=self._timeout_s,
         )
-        return DoorstepFactory(rules, site, self._clock)
+        return FirstByteFactory(rules, site, site.hardening.pending, self._clock)
 
-    def forwarding(self, settings: Settings) -> Forwarding:
-        """Return what decides on requests' forwarding headers."""
-        return Forwarding(self.trusted, settings.balancers.forwarded_header, hsts_max_age(settings))
+    def hardening(self, settings: Settings, pending: PendingConnections) -> Hardening:
+        """Return what the connections of sites behind this are held to."""
+        header = settings.balancers.forwarded_header
+        return Hardening(
+            pending,
+            Forwarding(self.trusted, header, hsts_max_age(settings)),
+            settings.listening.request_timeout,
+            self._clock,
+            settings.limits.max_request_size,
+        )
 
     def watches(self) -> Iterator[TimerService]:
         """Give the service that notices changed certificates, where there are any."""

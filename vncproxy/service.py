@@ -22,7 +22,8 @@ from vncproxy.config.read import CommandLine, ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.consoles import Consoles, Surroundings
 from vncproxy.database import Database, DatabaseThreads, purge_timer
-from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE
+from vncproxy.edge.pending import PendingConnections
+from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE, Entrance
 from vncproxy.interfaces import Limits
 from vncproxy.limits.build import node_limits
 from vncproxy.listener import Listener, endpoint_from
@@ -249,7 +250,9 @@ def _console_api(
     yield DatabaseThreads(threads, table, create_tables=False)
     issuer = TokenIssuer(table, time.time, settings.base_urls)
     types = [front.kind.console_type for front in settings.served]
-    factory = api_factory(settings, reactor, driver, issuer, store, types)
+    pending = PendingConnections(settings.limits.max_unauthenticated, reactor)
+    hardening = Entrance.of(settings, reactor).hardening(settings, pending)
+    factory = api_factory(settings, reactor, driver, issuer, store, types, hardening)
     for description in settings.api.api_listen:
         endpoint = endpoint_from(reactor, description, "[vncproxy] api_listen")
         yield Listener(description, endpoint, factory, "[vncproxy] api_listen")

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, execute
-from twisted.web.server import Site
 
 from vncproxy.audit import Audit, AuditFile
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.edge.pending import PendingConnections
+from vncproxy.entrance import Entrance
 from vncproxy.interfaces import GrantCheck, SessionObserver
-from vncproxy.limits.build import most_sessions_of, use_all_descriptors, waiting_connections
-from vncproxy.limits.waiting import WaitingConnections
+from vncproxy.limits.build import most_sessions_of, use_all_descriptors
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.registry import Registry
+from vncproxy.web.server import HardenedSite
 
 if TYPE_CHECKING:
     from vncproxy.metrics.node import NodeMetrics
@@ -33,14 +34,14 @@ class Watching:
     """Who watches the sessions of this process.
 
     Attributes:
-        waiting: the connections without a session.
+        pending: the connections without a session.
         observers: are told of their edges.
         checks: must hold before one begins.
         measures: is told how long things take.
         metrics: of this process, where metrics are on.
     """
 
-    waiting: WaitingConnections
+    pending: PendingConnections
     observers: list[SessionObserver] = field(default_factory=list)
     checks: list[GrantCheck] = field(default_factory=list)
     measures: Measures = NO_MEASURES
@@ -63,7 +64,7 @@ def watching(
     Raises:
         ConfigError: the audit log can't be opened, or prometheus-client is not installed.
     """
-    found = Watching(waiting_connections(settings))
+    found = Watching(PendingConnections(settings.limits.max_unauthenticated, clock))
     options = settings.watching
     if options.metrics_listen:
         try:
@@ -71,7 +72,7 @@ def watching(
         except ImportError as error:
             raise ConfigError(_NEEDS_EXTRA) from error
         numbers = _numbers(settings)
-        found.metrics = found.measures = NodeMetrics(registry, found.waiting, numbers, clock)
+        found.metrics = found.measures = NodeMetrics(registry, found.pending, numbers, clock)
         found.observers.append(found.metrics)
     if options.audit_log:
         lost = found.metrics.audit_line_lost if found.metrics else _nobody_counts
@@ -93,13 +94,15 @@ def metrics_listener(
         ConfigError: ``[vncproxy] metrics_listen`` is no endpoint.
     """
     try:
-        from vncproxy.metrics.exposition import metrics_site
+        from vncproxy.metrics.exposition import metrics_root
     except ImportError as error:
         raise ConfigError(_NEEDS_EXTRA) from error
     description = settings.watching.metrics_listen or ""
     option = "[vncproxy] metrics_listen"
     endpoint = endpoint_from(reactor, description, option)
-    site: Site = metrics_site(render, reactor)
+    pending = PendingConnections(settings.limits.max_unauthenticated, reactor)
+    hardening = Entrance.of(settings, reactor).hardening(settings, pending)
+    site = HardenedSite(metrics_root(render), hardening)
     return Listener(description, endpoint, site, option)
 
 

@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import InlineThreadPool, ThreadClock
-from tests.web.harness import Connection, connected_to
+from tests.web.harness import Connection, connected_to, hardening_for
 from vncproxy.compute.interface import (
     ComputeError,
     Console,
@@ -149,7 +149,7 @@ class ApiTestCase(SynchronousTestCase):
             store,
             self.clock,
         )
-        self.site = ApiSite(api, 30, self.clock)
+        self.site = ApiSite(api, hardening_for(self.clock))
         self.lines: list[str] = []
         observer = cast(ILogObserver, self._keep_line)
         globalLogPublisher.addObserver(observer)

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.console_api.harness import FakeDriver
 from tests.e2e.certificates import issue, write_certificate
+from tests.web.harness import hardening_for
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.callers_file import add_caller
@@ -34,7 +35,9 @@ class ServiceTests(SynchronousTestCase):
         settings = read_settings(["--config-file", str(config)], "test")
         nothing = cast(Any, None)
         driver = driver or FakeDriver()
-        return api_factory(settings, Clock(), driver, nothing, nothing, ["novnc"])
+        clock = Clock()
+        hardening = hardening_for(clock)
+        return api_factory(settings, clock, driver, nothing, nothing, ["novnc"], hardening)
 
     def assert_fault(self, words: str, *lines: str) -> None:
         with self.assertRaises(ConfigError) as caught:
@@ -47,7 +50,7 @@ class ServiceTests(SynchronousTestCase):
         settings = read_settings(["--config-file=/dev/null"], "test")
         nothing = cast(Any, None)
         with self.assertRaises(ConfigError) as caught:
-            api_factory(settings, Clock(), None, nothing, nothing, [])
+            api_factory(settings, Clock(), None, nothing, nothing, [], nothing)
         self.assertIn("set [vncproxy] compute_driver", str(caught.exception))
 
     def test_without_a_method(self) -> None:

@@ -23,7 +23,6 @@ from vncproxy.limits.build import most_sessions_of
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.rate import MOST_CLIENTS, Rate
 from vncproxy.limits.seats import MostSessions, Seats
-from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.model import NO_INSTANCE, Seat
 
 
@@ -233,52 +232,6 @@ class SeatsTests(SynchronousTestCase):
             self.assertEqual(seats.count, 1)
             seats.leave(str(number))
         self.assertEqual(seats.count, 0)
-
-
-class FakeConnection:
-    def __init__(self) -> None:
-        self.gave_way = False
-
-    def give_way(self) -> None:
-        self.gave_way = True
-
-
-class WaitingConnectionsTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.waiting = WaitingConnections(3)
-        self.connections = [FakeConnection() for _ in range(5)]
-
-    def gone(self) -> list[int]:
-        return [n for n, c in enumerate(self.connections) if c.gave_way]
-
-    def test_the_oldest_gives_way(self) -> None:
-        """At the bound a new connection takes the place of the one that waits longest."""
-        for connection in self.connections:
-            self.assertTrue(self.waiting.enter(connection))
-        self.assertEqual(self.gone(), [0, 1])
-        self.assertEqual((len(self.waiting), self.waiting.turned_away), (3, 2))
-
-    def test_who_asks_is_not_closed(self) -> None:
-        """A connection whose request is being answered stays; after it, it waits anew."""
-        first, second, third, fourth, fifth = self.connections
-        for connection in (first, second, third):
-            self.waiting.enter(connection)
-            self.waiting.asks(connection)
-        self.assertFalse(self.waiting.enter(fourth))
-        self.assertEqual(self.gone(), [])
-        self.waiting.answered(second)
-        self.assertTrue(self.waiting.enter(fifth))
-        self.assertEqual(self.gone(), [1])
-        for connection in self.connections:
-            self.waiting.leave(connection)
-        self.assertEqual(len(self.waiting), 0)
-
-    def test_no_bound(self) -> None:
-        """0 takes all."""
-        self.waiting = WaitingConnections(0)
-        for connection in self.connections:
-            self.assertTrue(self.waiting.enter(connection))
-        self.assertEqual(self.gone(), [])
 
 
 class MostSessionsTests(SynchronousTestCase):

@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.helpers import MemoryLeg, grant_for
 from tests.test_session import FakeDialer
 from tests.web.harness import FakeCheck, FakeStore
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.errors import PortCheckFailed, PortCheckUnavailable
-from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.metrics.exposition import exposition, merged
 from vncproxy.metrics.node import NodeMetrics
 from vncproxy.model import Ending, SessionFacts, Token
@@ -46,8 +46,8 @@ class MetricsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.registry = Registry(self.clock, 3.0)
-        self.waiting = WaitingConnections(2)
-        self.metrics = NodeMetrics(self.registry, self.waiting, {"max_sessions": 7.0}, self.clock)
+        self.pending = PendingConnections(2, self.clock)
+        self.metrics = NodeMetrics(self.registry, self.pending, {"max_sessions": 7.0}, self.clock)
         self.metrics.startService()
         self.addCleanup(self.metrics.stopService)
 
@@ -129,7 +129,7 @@ class NodeMetricsTests(MetricsTestCase):
     def test_waiting_connections(self) -> None:
         """Connections without a session, and those turned away."""
         for _ in range(3):
-            self.waiting.enter(_Gone())
+            self.pending.enter(object(), _Gone())
         found = self.samples()
         self.assertEqual(found["vncproxy_unauthenticated_connections"], 2)
         self.assertEqual(found["vncproxy_connections_turned_away_total"], 1)
@@ -146,6 +146,9 @@ class NodeMetricsTests(MetricsTestCase):
 class _Gone:
     def give_way(self) -> None:
         """Go."""
+
+    def close_if_idle(self) -> None:
+        """Do nothing."""
 
 
 class TimedTests(MetricsTestCase):

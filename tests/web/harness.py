@@ -10,6 +10,7 @@ from typing import cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -18,13 +19,13 @@ from twisted.web.server import Site
 
 from tests.helpers import RecordingObserver
 from vncproxy.edge.networks import TrustedProxies
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.errors import GatewayError, TokenInvalid, TokenUsed
 from vncproxy.kinds import NOVNC, Kind
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.node import NodeLimits
 from vncproxy.limits.rate import Rate
 from vncproxy.limits.seats import MostSessions, Seats
-from vncproxy.limits.waiting import WaitingConnections
 from vncproxy.model import Grant, Token
 from vncproxy.observers import Observers
 from vncproxy.opening import RawOpening
@@ -38,6 +39,7 @@ from vncproxy.web.admission import Admission
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.gate import Gate
 from vncproxy.web.origin import OriginRules
+from vncproxy.web.server import Hardening
 from vncproxy.web.site import ConsoleSite, page_tree
 from vncproxy.web.upgrade import ConsoleUpgrade, Verdict
 from vncproxy.web.websocket import BrowserFactory
@@ -132,10 +134,15 @@ class Connection(StringTransport):
 
     protocol: Protocol
     disconnected = False
+    half_closed = False
 
     def abortConnection(self) -> None:
         """Note that the connection is dropped."""
         self.disconnected = True
+
+    def loseWriteConnection(self) -> None:
+        """Note that our side of it is closed."""
+        self.half_closed = True
 
     def unregisterProducer(self) -> None:
         """Let go of the producer, if there is one: Twisted's real transports ask no more."""
@@ -167,6 +174,17 @@ def connected_to(site: Site) -> Connection:
     return connection
 
 
+def hardening_for(
+    clock: IReactorTime,
+    pending: PendingConnections | None = None,
+    forwarding: Forwarding | None = None,
+) -> Hardening:
+    """Return what tests' sites hold their connections to: 30 s for a request."""
+    if pending is None:
+        pending = PendingConnections(0, clock)
+    return Hardening(pending, forwarding or Forwarding(TrustedProxies()), 30, clock)
+
+
 class WebHarness:
     """A site with a fake store; tests add grants to ``store``.
 
@@ -179,7 +197,7 @@ class WebHarness:
         rate: consoles a second of a client, one at once; 0 for any number.
         failed_tokens: bad tokens of a client.
         most: sessions.
-        most_waiting: connections without a session.
+        most_pending: connections without a session.
     """
 
     def __init__(
@@ -192,7 +210,7 @@ class WebHarness:
         rate: float = 0,
         failed_tokens: int = 0,
         most: MostSessions = MostSessions(),  # noqa: B008  it is frozen
-        most_waiting: int = 0,
+        most_pending: int = 0,
     ) -> None:
         self.clock = Clock()
         self.store = FakeStore()
@@ -200,7 +218,7 @@ class WebHarness:
         self.registry = Registry(self.clock, 3.0)
         opener = partial(Negotiator, auth_schemes=["none"]) if kind.speaks_rfb else RawOpening
         self.check = FakeCheck()
-        self.waiting = WaitingConnections(most_waiting)
+        self.pending = PendingConnections(most_pending, self.clock)
         self.uses = FakeUses()
         limits = NodeLimits(
             Rate(rate, 1, self.clock.seconds),
@@ -225,14 +243,11 @@ class WebHarness:
                 policy,
                 self.registry,
                 BrowserFactory(1 << 20, 25, self.clock, kind.takes_text),
-                most_told=most_waiting,
+                most_told=most_pending,
             ),
             verdict=Verdict(self.admission, policy),
+            hardening=hardening_for(self.clock, self.pending, forwarding),
             frame_ancestors=["'self'"],
-            timeout_s=30,
-            clock=self.clock,
-            forwarding=forwarding or Forwarding(TrustedProxies()),
-            waiting=self.waiting,
         )
 
     def connect(self) -> Connection:

@@ -15,7 +15,7 @@ from vncproxy.limits.seats import MostSessions
 from vncproxy.model import Token
 
 _TOKEN = "7f0c0ab0-57a6-4bb0-9c6f-2d6b9a0b8a11"
-_URL = f"/?token={_TOKEN}"
+URL = f"/?token={_TOKEN}"
 _JSON = {"Host": "gateway:6080", "Accept": "application/json"}
 
 
@@ -46,15 +46,15 @@ class RateTests(LimitsTestCase):
 
     def test_too_fast(self) -> None:
         """The second console within two seconds is refused in HTTP, before the token is asked."""
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
-        for refused in (self.web.upgrade(_URL), self.web.request(_URL, _JSON)):
+        self.assertEqual(self.web.upgrade(URL).answer()[0], 101)
+        for refused in (self.web.upgrade(URL), self.web.request(URL, _JSON)):
             status, headers, _ = refused.answer()
             self.assertEqual((status, headers["retry-after"]), (429, "2"))
             self.assertEqual(json_of(refused)["code"], "client-too-fast")
         self.assertEqual(len(self.web.store.asked), 1)
         self.assertEqual(self.web.observer.events[-1], "refused client-too-fast")
         self.web.clock.advance(2)
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
+        self.assertEqual(self.web.upgrade(URL).answer()[0], 101)
 
 
 class FailedTokensTests(LimitsTestCase):
@@ -65,22 +65,22 @@ class FailedTokensTests(LimitsTestCase):
         """After two bad tokens even a good one has to wait; the database is not asked."""
         for _ in range(2):
             self.assertEqual(self.web.upgrade("/?token=bad").answer()[0], 101)  # told in words
-        refused = self.web.upgrade(_URL)
+        refused = self.web.upgrade(URL)
         self.assertEqual(refused.answer()[0], 429)
         self.assertEqual(json_of(refused)["code"], "failed-tokens")
         self.assertEqual(len(self.web.store.asked), 2)
         self.web.clock.advance(1)
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
+        self.assertEqual(self.web.upgrade(URL).answer()[0], 101)
         self.web.upgrade("/?token=bad")
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
+        self.assertEqual(self.web.upgrade(URL).answer()[0], 101)
 
     def test_who_leaves_gives_its_turn_back(self) -> None:
         """A browser that leaves while its token is looked up does not count."""
         self.web.store.pending = []
         for _ in range(5):
-            self.lose(self.web.upgrade(_URL))
+            self.lose(self.web.upgrade(URL))
         self.web.store.pending = None
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
+        self.assertEqual(self.web.upgrade(URL).answer()[0], 101)
 
 
 class SeatTests(LimitsTestCase):
@@ -89,20 +89,20 @@ class SeatTests(LimitsTestCase):
 
     def test_one_session_a_token(self) -> None:
         """The second reads why it gets none; when the first has ended there is a place again."""
-        first = self.web.upgrade(_URL)
-        refused = self.web.upgrade(_URL)
+        first = self.web.upgrade(URL)
+        refused = self.web.upgrade(URL)
         self.assertIn("This console link is open too many times.", self.words_of(refused))
         self.lose(first)
         self.lose(refused)
-        self.assertIn(b"RFB", self.web.upgrade(_URL).answer()[2])
+        self.assertIn(b"RFB", self.web.upgrade(URL).answer()[2])
         self.assertEqual(self.web.observer.events.count("refused token-full"), 1)
         self.assertEqual(self.web.observer.events.count("started"), 2)
 
     def test_the_verdict_takes_no_place(self) -> None:
         """To ask for the verdict is not to open a console."""
         for _ in range(3):
-            self.assertEqual(json_of(self.web.request(_URL, _JSON))["code"], "ok")
-        self.assertIn(b"RFB", self.web.upgrade(_URL).answer()[2])
+            self.assertEqual(json_of(self.web.request(URL, _JSON))["code"], "ok")
+        self.assertIn(b"RFB", self.web.upgrade(URL).answer()[2])
 
 
 class SingleUseTests(LimitsTestCase):
@@ -112,24 +112,24 @@ class SingleUseTests(LimitsTestCase):
 
     def cookie(self, **headers: str) -> tuple[str, str]:
         """Open the console; return the cookie, and its attributes."""
-        _, answer, _ = self.web.upgrade(_URL, **headers).answer()
+        _, answer, _ = self.web.upgrade(URL, **headers).answer()
         cookie, _, attributes = answer["set-cookie"].partition("; ")
         return cookie, attributes
 
     def test_an_ordinary_token_sets_no_cookie(self) -> None:
         """Whoever does not need a cookie gets none."""
         self.web.uses.single_use.clear()
-        self.assertNotIn("set-cookie", self.web.upgrade(_URL).answer()[1])
+        self.assertNotIn("set-cookie", self.web.upgrade(URL).answer()[1])
 
     def test_resume(self) -> None:
         """The browser that was first comes back with its cookie; another one reads why not."""
         cookie, attributes = self.cookie()
         self.assertRegex(cookie, r"^vncproxy-[0-9a-f]{12}=[\w-]{32}$")
         self.assertEqual(attributes, "Path=/; Max-Age=600; HttpOnly; SameSite=Strict")
-        other = self.web.upgrade(_URL)
+        other = self.web.upgrade(URL)
         self.assertNotIn("set-cookie", other.answer()[1])
         self.assertIn("This console link was used already.", self.words_of(other))
-        again = self.web.upgrade(_URL, Cookie=f"a=b; {cookie}")
+        again = self.web.upgrade(URL, Cookie=f"a=b; {cookie}")
         self.assertIn(cookie, again.answer()[1]["set-cookie"])
         self.assertEqual(self.web.observer.events.count("started"), 2)
 
@@ -138,7 +138,7 @@ class SingleUseTests(LimitsTestCase):
         cookie, attributes = self.cookie(X_Forwarded_Proto="https")
         self.assertTrue(cookie.startswith("__Host-vncproxy-"))
         self.assertIn("HttpOnly; Secure; SameSite=Strict", attributes)
-        again = self.web.upgrade(_URL, Cookie=cookie)
+        again = self.web.upgrade(URL, Cookie=cookie)
         self.assertIn(b"RFB", again.answer()[2])
 
     def test_in_a_frame_of_another_site(self) -> None:
@@ -149,99 +149,27 @@ class SingleUseTests(LimitsTestCase):
 
     def test_the_verdict_uses_nothing(self) -> None:
         """The page may ask why it got no console: that is no use, but it tells of one."""
-        ask = lambda: json_of(self.web.request(_URL, _JSON))["code"]  # noqa: E731
+        ask = lambda: json_of(self.web.request(URL, _JSON))["code"]  # noqa: E731
         self.assertEqual([ask(), ask()], ["ok", "ok"])
         cookie, _ = self.cookie()
         self.assertEqual(ask(), "token-used")
-        with_cookie = self.web.request(_URL, {**_JSON, "Cookie": cookie})
+        with_cookie = self.web.request(URL, {**_JSON, "Cookie": cookie})
         self.assertEqual(json_of(with_cookie)["code"], "ok")
 
     def test_the_end_is_noted(self) -> None:
         """With the session's end the time to resume begins."""
-        connection = self.web.upgrade(_URL)
+        connection = self.web.upgrade(URL)
         self.assertEqual(self.web.uses.ended_with, [])
         self.lose(connection)
         self.assertEqual(self.web.uses.ended_with, [self.web.uses.used[self.token.hash]])
 
 
-class ChannelTests(LimitsTestCase):
+class ToldInWordsTests(LimitsTestCase):
     def harness(self) -> WebHarness:
-        return WebHarness(most_waiting=3)
+        return WebHarness(most_pending=3)
 
     def status(self, connection: Connection) -> int:
         return connection.answer()[0]
-
-    def test_a_request_in_drips(self) -> None:
-        """A request that comes byte by byte is given up when its time is over, however it flows."""
-        connection = self.web.connect()
-        for _ in range(29):
-            connection.send(b"G")
-            self.web.clock.advance(1)
-        self.assertEqual(connection.value(), b"")
-        self.web.clock.advance(1)
-        self.assertEqual(self.status(connection), 408)
-        self.assertTrue(connection.disconnecting)
-        connection.send(f"ET {_URL} HTTP/1.1\r\nHost: g\r\n\r\n".encode())  # too late
-        self.web.clock.advance(1)
-        self.assertTrue(connection.disconnected)
-        self.assertEqual(connection.value().count(b"HTTP/1.1"), 1)
-
-    def test_an_endless_header(self) -> None:
-        """A header of any length is cut off at 16 KiB."""
-        for piece in (b"X: y\r\n" * 1000, b"x" * 7000):
-            connection = self.web.connect()
-            connection.send(b"GET / HTTP/1.1\r\n")
-            for _ in range(10):
-                if not connection.disconnecting:
-                    connection.send(piece)
-            self.assertEqual(self.status(connection) if connection.value() else 400, 400)
-            self.assertTrue(connection.disconnecting)
-
-    def test_an_endless_body(self) -> None:
-        """A body is cut off at 64 KiB, whether its length was told or not."""
-        for header in (b"Content-Length: 10000000000", b"Transfer-Encoding: chunked"):
-            connection = self.web.connect()
-            connection.send(b"POST / HTTP/1.1\r\nHost: g\r\n" + header + b"\r\n\r\n")
-            for _ in range(5):
-                if not connection.disconnecting:
-                    connection.send(b"4000\r\n" + bytes(0x4000) + b"\r\n")
-            self.assertEqual(self.status(connection), 413)
-            self.assertTrue(connection.disconnecting)
-
-    def test_a_kept_connection(self) -> None:
-        """The next request has its own time, and then the connection is closed."""
-        connection = self.web.request("/console")
-        for _ in range(3):
-            connection.clear()
-            self.web.clock.advance(29)
-            connection.send(b"GET /console HTTP/1.1\r\nHost: g\r\n\r\n")
-            self.assertEqual(self.status(connection), 200)
-        connection.clear()
-        self.web.clock.advance(30)
-        self.assertEqual(self.status(connection), 408)
-
-    def test_many_silent_connections(self) -> None:
-        """Of many that say nothing the oldest are closed; who asks gets its console."""
-        silent = [self.web.connect() for _ in range(500)]
-        self.assertEqual(len(self.web.waiting), 3)
-        self.assertEqual(sum(connection.value() == b"" for connection in silent), 3)
-        self.assertEqual(self.web.upgrade(_URL).answer()[0], 101)
-        for connection in silent:
-            connection.protocol.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(len(self.web.waiting), 0)  # the session is none of them
-        undisturbed = self.harness()
-        undisturbed.store.grants = self.web.store.grants
-        undisturbed.upgrade(_URL)
-        timers = [len(web.clock.getDelayedCalls()) for web in (self.web, undisturbed)]
-        self.assertEqual(timers[0], timers[1])
-
-    def test_many_that_wait_for_the_database(self) -> None:
-        """Connections whose requests are being decided are kept; new ones are refused."""
-        self.web.store.pending = []
-        waiting = [self.web.upgrade(_URL) for _ in range(3)]
-        refused = self.web.connect()
-        self.assertEqual(self.status(refused), 503)
-        self.assertEqual([connection.value() for connection in waiting], [b""] * 3)
 
     def test_many_that_are_refused_in_words(self) -> None:
         """When three are hearing in words why they get no console, more are told in HTTP."""

@@ -30,6 +30,7 @@ from vncproxy.console_api.tls import tls_options
 from vncproxy.limits.rate import RateLimit
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
+from vncproxy.web.server import Hardening
 
 _FAILURES_A_SECOND = 0.2
 _MOST_FAILURES_AT_ONCE = 10
@@ -44,6 +45,7 @@ def api_factory(
     issuer: TokenIssuer,
     store: SqlTokenStore,
     console_types: Collection[str],
+    hardening: Hardening,
 ) -> IProtocolFactory:
     """Return what serves the API's listeners.
 
@@ -54,6 +56,7 @@ def api_factory(
         issuer: stores tokens.
         store: makes its calls in threads.
         console_types: that the gateway serves.
+        hardening: of the listeners' connections.
 
     Raises:
         ConfigError: an option that it needs is missing or wrong.
@@ -72,7 +75,7 @@ def api_factory(
     resource = ConsoleApi(
         Doors(methods, _challenge(settings)), limits, Lookup(driver), consoles, store, reactor
     )
-    site = ApiSite(resource, settings.listening.request_timeout, reactor)
+    site = ApiSite(resource, hardening)
     if api.api_cert:
         return TLSMemoryBIOFactory(tls_options(api), False, site)
     if api.api_client_ca or api.api_key:

@@ -4,60 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource, getChildForRequest
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 from typing_extensions import override
 
-from vncproxy.console_api.call import LARGEST_BODY
-from vncproxy.web.answers import set_common_headers
 from vncproxy.web.assets import Files
+from vncproxy.web.server import HardenedSite, Hardening
 
 _PAGE = Path(__file__).parent / "page"
 _CONSOLE_PAGE = Path(__file__).parents[1] / "web/page"
-_MOST_DISCARDED = 32 * 1024 * 1024
 
 
-class BoundedRequest(Request):
-    """A request whose body is thrown away, as it comes, once it is larger than any of ours.
-
-    Attributes:
-        too_large: whether it was.
-    """
-
-    too_large = False
-    _received = 0
-
-    @override
-    def gotLength(self, length: int | None) -> None:
-        self.too_large = length is not None and length > LARGEST_BODY
-        super().gotLength(0 if self.too_large else length)
-
-    @override
-    def handleContentChunk(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > LARGEST_BODY:
-            self.too_large = True
-        if self._received > _MOST_DISCARDED:
-            self.loseConnection()
-        if not self.too_large:
-            super().handleContentChunk(data)
-
-
-class ApiSite(Site):
+class ApiSite(HardenedSite):
     """The HTTP/1.1 side of the API's listener.
 
     Args:
         api: answers programs.
-        timeout_s: seconds for a client to send a request.
-        clock: runs that time-out.
+        hardening: of its connections.
     """
 
-    noisy = False
-
-    def __init__(self, api: Resource, timeout_s: float, clock: IReactorTime) -> None:
-        super().__init__(api, requestFactory=BoundedRequest, timeout=timeout_s, reactor=clock)
+    def __init__(self, api: Resource, hardening: Hardening) -> None:
+        super().__init__(api, hardening)
         self._pages = Resource()
         self._pages.putChild(b"", Files(_PAGE / "servers.html"))
         assets = Files(_PAGE)
@@ -65,24 +33,16 @@ class ApiSite(Site):
         self._pages.putChild(b"api-assets", assets)
 
     @override
-    def getResourceFor(self, request: Request) -> IResource:
-        set_common_headers(request, ())
-        resource: IResource
+    def resource_for(self, request: Request) -> IResource:
         request.setHeader("Vary", "Accept")
         if _is_for_people(request):
-            resource = getChildForRequest(self._pages, request)
-        else:
-            resource = super().getResourceFor(request)
-        return resource
+            page: IResource = getChildForRequest(self._pages, request)
+            return page
+        return super().resource_for(request)
 
     @override
     def log(self, request: HTTPRequest) -> None:
         """Log nothing: the API has its own line, with who asked."""
-
-    @override
-    def acceptableProtocols(self) -> list[bytes]:
-        """Offer HTTP/1.1 only, as the consoles' listeners do."""
-        return [b"http/1.1"]
 
 
 def _is_for_people(request: Request) -> bool:

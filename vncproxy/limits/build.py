@@ -10,7 +10,6 @@ from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.node import NodeLimits
 from vncproxy.limits.rate import Rate
 from vncproxy.limits.seats import MostSessions, Seats
-from vncproxy.limits.waiting import WaitingConnections
 
 _OTHER_DESCRIPTORS = 100  # log, database, listeners, epoll
 _OF_A_SESSION = 2
@@ -45,11 +44,6 @@ def node_limits(settings: Settings, now: Callable[[], float], processes: int = 1
 def seats_of_a_process(settings: Settings) -> Seats:
     """Return the seats that one of several processes has, by its open files, all of them free."""
     return Seats(MostSessions(most_sessions_of(settings, use_all_descriptors())))
-
-
-def waiting_connections(settings: Settings) -> WaitingConnections:
-    """Return the count of the connections without a session, at 0."""
-    return WaitingConnections(settings.limits.max_unauthenticated)
 
 
 def most_sessions_of(settings: Settings, descriptors: int) -> int:

@@ -10,15 +10,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
-
-_REQUEST_S = 60
 
 
 def exposition(collected: CollectorRegistry) -> bytes:
@@ -55,21 +51,11 @@ class _Merged(Collector):
         return families.values()
 
 
-def metrics_site(render: Callable[[], Deferred[bytes]], clock: IReactorTime) -> Site:
-    """Return what serves ``/metrics``, and nothing else."""
+def metrics_root(render: Callable[[], Deferred[bytes]]) -> Resource:
+    """Return what answers ``/metrics``, and nothing else."""
     root = Resource()
     root.putChild(b"metrics", MetricsPage(render))
-    return _QuietSite(root, timeout=_REQUEST_S, reactor=clock)
-
-
-class _QuietSite(Site):
-    """Logs no scrapes."""
-
-    noisy = False
-
-    @override
-    def log(self, request: HTTPRequest) -> None:
-        pass
+    return root
 
 
 class MetricsPage(Resource):

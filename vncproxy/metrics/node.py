@@ -24,7 +24,7 @@ from twisted.internet.task import LoopingCall
 from typing_extensions import override
 
 from vncproxy import __version__, measures
-from vncproxy.limits.waiting import WaitingConnections
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.model import Ending, SessionFacts
 from vncproxy.registry import Registry
 
@@ -43,7 +43,7 @@ class NodeMetrics(Service):
 
     Args:
         sessions: the live ones.
-        waiting: the connections without a session.
+        pending: the connections without a session.
         limits: the configured numbers by option; 0 for none.
         clock: runs the measurement of the lag.
 
@@ -54,7 +54,7 @@ class NodeMetrics(Service):
     def __init__(
         self,
         sessions: Registry,
-        waiting: WaitingConnections,
+        pending: PendingConnections,
         limits: dict[str, float],
         clock: IReactorTime,
     ) -> None:
@@ -66,7 +66,7 @@ class NodeMetrics(Service):
         registry = self.collected
         Info("vncproxy", "The gateway.", registry=registry).info({"version": __version__})
         ProcessCollector(registry=registry)
-        self._live = _LiveSessions(sessions, waiting)
+        self._live = _LiveSessions(sessions, pending)
         registry.register(self._live)
         self._started = Counter("vncproxy_sessions_started", "Sessions begun.", registry=registry)
         self._ended = Counter(
@@ -182,9 +182,9 @@ class NodeMetrics(Service):
 class _LiveSessions(Collector):
     """What is read from the live sessions when somebody asks, so that it costs nothing before."""
 
-    def __init__(self, sessions: Registry, waiting: WaitingConnections) -> None:
+    def __init__(self, sessions: Registry, pending: PendingConnections) -> None:
         self._sessions = sessions
-        self._waiting = waiting
+        self._pending = pending
         self._to_client = 0
         self._to_server = 0
 
@@ -212,11 +212,11 @@ class _LiveSessions(Collector):
         carried.add_metric(["client"], self._to_client + to_client)
         carried.add_metric(["server"], self._to_server + to_server)
         yield carried
-        waiting = GaugeMetricFamily(
+        pending = GaugeMetricFamily(
             "vncproxy_unauthenticated_connections", "Connections that have shown no good token yet."
         )
-        waiting.add_metric([], len(self._waiting))
-        yield waiting
+        pending.add_metric([], len(self._pending))
+        yield pending
         refused = GaugeMetricFamily(
             "vncproxy_refusals_being_told", "Connections that hear in words why they are refused."
         )
@@ -226,5 +226,5 @@ class _LiveSessions(Collector):
             "vncproxy_connections_turned_away",
             "Connections closed because too many had shown no good token.",
         )
-        turned.add_metric([], self._waiting.turned_away)
+        turned.add_metric([], self._pending.turned_away)
         yield turned

@@ -13,7 +13,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.server import Request
 
 from vncproxy.interfaces import IStreamTransport
-from vncproxy.web.channel import ConsoleChannel
+from vncproxy.web.server import HardenedChannel
 
 _HANDSHAKE_HEADERS = (
     b"host",
@@ -27,7 +27,7 @@ _HANDSHAKE_HEADERS = (
 
 def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     """Make the protocol the owner of the request's connection, and let it do the handshake."""
-    channel = cast("ConsoleChannel", request.channel)
+    channel = cast("HardenedChannel", request.channel)
     transport = cast("IStreamTransport", channel.transport)
     channel.transport = None
     early = b"".join(channel._dataBuffer)

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 from typing_extensions import override
 
-from vncproxy.limits.waiting import WaitingConnections
-from vncproxy.web.answers import json_answer, set_common_headers
+from vncproxy.web.answers import json_answer
 from vncproxy.web.assets import Files
-from vncproxy.web.channel import ConsoleChannel
-from vncproxy.web.forwarding import Forwarding
-from vncproxy.web.lobby import Lobby
 from vncproxy.web.request import wants_websocket
+from vncproxy.web.server import HardenedSite, Hardening
 
 _PAGE = Path(__file__).parent / "page"
 # The pages that nova's base URLs name; ours stands in for those that noVNC's directory lacks.
@@ -84,88 +77,38 @@ def spice_pages(spice: Path | None, frame_ancestors: Sequence[str]) -> Resource:
     return root
 
 
-class ConsoleSite(Site):
-    """A listener's HTTP/1.1 side.
-
-    Attributes:
-        lobby: knows the connections that are no console's; to be stopped after the listeners.
+class ConsoleSite(HardenedSite):
+    """The site of a kind of consoles.
 
     Args:
         pages: answer plain requests.
         upgrade: answers every request for a WebSocket, whatever its path.
         verdict: answers, in JSON, plain requests with a token.
+        hardening: of its connections.
         frame_ancestors: who may frame the pages.
-        timeout_s: seconds for a client to send a request.
-        clock: runs that time-out.
-        forwarding: decides what of balancers' headers is believed.
-        waiting: counts the connections without a session.
-        max_request_size: bytes of a request's first line and headers.
     """
-
-    noisy = False
-    protocol = ConsoleChannel  # type: ignore[assignment]  # Twisted expects its choice of HTTP/2
-    _log = Logger()
 
     def __init__(
         self,
         pages: Resource,
         upgrade: Resource,
         verdict: Resource,
+        hardening: Hardening,
         frame_ancestors: Sequence[str],
-        timeout_s: float,
-        clock: IReactorTime,
-        forwarding: Forwarding,
-        waiting: WaitingConnections,
-        max_request_size: int = 16384,
     ) -> None:
-        super().__init__(pages, timeout=timeout_s, reactor=clock)
-        self.waiting = waiting
-        self._max_request_size = max_request_size
+        super().__init__(pages, hardening, frame_ancestors)
         self._upgrade = upgrade
         self._verdict = verdict
-        self._frame_ancestors = tuple(frame_ancestors)
-        self._forwarding = forwarding
-        self.lobby = Lobby(clock)
 
     @override
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        channel: Any = ConsoleChannel(
-            self.waiting, self.lobby, self.reactor, self._max_request_size
-        )
-        channel.factory = channel.site = self
-        channel.requestFactory = self.requestFactory
-        channel.timeOut = self.timeOut
-        channel.callLater = self.reactor.callLater
-        return channel
-
-    @override
-    def getResourceFor(self, request: Request) -> IResource:
-        set_common_headers(request, self._frame_ancestors)
-        self._forwarding.apply(request)
+    def resource_for(self, request: Request) -> IResource:
         if wants_websocket(request):
             return self._upgrade
         if request.method not in (b"GET", b"HEAD"):
             return _MethodNotAllowed()
         if _asks_for_verdict(request):
             return self._verdict
-        resource: IResource = super().getResourceFor(request)
-        return resource
-
-    @override
-    def log(self, request: HTTPRequest) -> None:
-        """Log an answered request; its query, which may hold a token, is left out."""
-        self._log.debug(
-            "{client} {method} {path} {status}",
-            client=getattr(request.getClientAddress(), "host", "-"),
-            method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("utf-8", "replace"),
-            status=request.code,
-        )
-
-    @override
-    def acceptableProtocols(self) -> list[bytes]:
-        """Offer HTTP/1.1 only: Twisted has no WebSocket over HTTP/2."""
-        return [b"http/1.1"]
+        return super().resource_for(request)
 
 
 def _asks_for_verdict(request: Request) -> bool:

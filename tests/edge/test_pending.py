@@ -1,27 +1,28 @@
-"""Clients without a console, when the gateway stops."""
+"""The connections that are nobody's yet: how many there may be, and what a stop does to them."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Clock, LoopingCall
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import grant_for
 from tests.web.harness import Connection, WebHarness, request_bytes
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.model import Token
 
 _PAGE = request_bytes("/console", {"Host": "h"})
 
 
-class LobbyTests(SynchronousTestCase):
+class StopTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.web = WebHarness()
         self.web.store.grants["good"] = grant_for(Token("good"))
 
     def stop(self) -> Deferred[LoopingCall]:
-        return self.web.site.lobby.stopService()
+        return self.web.pending.stopService()
 
     def lose(self, connection: Connection) -> None:
         connection.protocol.connectionLost(Failure(ConnectionDone()))
@@ -85,5 +86,68 @@ class LobbyTests(SynchronousTestCase):
     def test_in_a_hurry(self) -> None:
         """Ctrl-C waits for nobody."""
         self.web.connect()
-        self.web.site.lobby.hurry()
+        self.web.pending.hurry()
         self.successResultOf(self.stop())
+
+
+class FakeConnection:
+    def __init__(self) -> None:
+        self.gave_way = False
+
+    def give_way(self) -> None:
+        """Note it."""
+        self.gave_way = True
+
+    def close_if_idle(self) -> None:
+        """Do nothing."""
+
+
+class BoundTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pending = PendingConnections(3, Clock())
+        self.connections = [FakeConnection() for _ in range(5)]
+
+    def enter(self, number: int) -> bool:
+        return self.pending.enter(number, self.connections[number])
+
+    def gone(self) -> list[int]:
+        return [n for n, c in enumerate(self.connections) if c.gave_way]
+
+    def test_the_oldest_gives_way(self) -> None:
+        """At the bound a new connection takes the place of the one that waits longest."""
+        for number in range(5):
+            self.assertTrue(self.enter(number))
+        self.assertEqual(self.gone(), [0, 1])
+        self.assertEqual((len(self.pending), self.pending.turned_away), (3, 2))
+
+    def test_who_asks_is_not_closed(self) -> None:
+        """A connection whose request is being answered stays; after it, it waits anew."""
+        for number in range(3):
+            self.enter(number)
+            self.pending.asks(number)
+        self.assertFalse(self.enter(3))
+        self.assertEqual(self.gone(), [])
+        self.pending.answered(1)
+        self.assertTrue(self.enter(4))
+        self.assertEqual(self.gone(), [1])
+        for number in range(5):
+            self.pending.leave(number)
+        self.assertEqual(len(self.pending), 0)
+
+    def test_one_protocol_after_another(self) -> None:
+        """Who takes a connection over has its place and its age, and takes nobody else's."""
+        for number in range(3):
+            self.enter(number)
+        heir = FakeConnection()
+        self.assertTrue(self.pending.enter(0, heir))
+        self.assertEqual((len(self.pending), self.pending.turned_away), (3, 0))
+        self.enter(3)
+        self.assertTrue(heir.gave_way)
+        self.assertEqual(self.gone(), [])
+
+    def test_no_bound(self) -> None:
+        """0 takes all."""
+        self.pending = PendingConnections(0, Clock())
+        for number in range(5):
+            self.assertTrue(self.enter(number))
+        self.assertEqual(self.gone(), [])

@@ -1,9 +1,9 @@
-"""Where a connection stands until it is known who it is and whether it speaks TLS.
+"""The first protocol of a connection: who it is from, and whether it speaks TLS.
 
-A ``Doorstep`` reads the PROXY header, then looks at the first byte behind it, as websockify does.
-Then it leaves: the transport's protocol is the site's channel, or Twisted's TLS with the channel
-in it, as if it had been listened for directly, and no byte passes through here any more. The
-transport's ``getPeer`` tells the client's address from then on.
+``FirstByte`` reads the PROXY header, then looks at the first byte behind it, as websockify does.
+Then it leaves: the transport's protocol is the site's, or Twisted's TLS with that one in it, as
+if it had been listened for directly, and no byte passes through here any more. The transport's
+``getPeer`` tells the client's address from then on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
@@ -20,11 +26,11 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from vncproxy.edge.networks import TrustedProxies
+from vncproxy.edge.pending import PendingConnections
 from vncproxy.edge.proxy_header import ProxyHeaderError, parse_proxy_header
 from vncproxy.edge.tls import TlsServer
 from vncproxy.interfaces import IStreamTransport
 from vncproxy.openssl import openssl_text
-from vncproxy.web.site import ConsoleSite
 
 _TLS_FIRST_BYTES = b"\x16\x80"  # a handshake record; the hello of SSL 2, which OpenSSL refuses
 _NOT_TLS = b"This port speaks TLS only. Use https:// in the address.\n"
@@ -36,7 +42,7 @@ _QUIET_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class DoorRules:
+class FirstByteRules:
     """What a listener asks of a connection before the site sees it.
 
     Attributes:
@@ -54,21 +60,29 @@ class DoorRules:
     timeout_s: float
 
 
-class DoorstepFactory(Factory):
-    """Puts a doorstep before a site.
+class FirstByteFactory(Factory):
+    """Looks at the first bytes of what another factory serves.
 
     Args:
         rules: of the listener.
         site: serves whoever is let in.
+        pending: bounds the connections that are nobody's yet; the site's too.
         clock: runs the time-out.
     """
 
     noisy = False
     _log = Logger()
 
-    def __init__(self, rules: DoorRules, site: ConsoleSite, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        rules: FirstByteRules,
+        site: IProtocolFactory,
+        pending: PendingConnections,
+        clock: IReactorTime,
+    ) -> None:
         self.rules = rules
         self.site = site
+        self.pending = pending
         self.clock = clock
         self._quiet_until = 0.0
         self._tls = None
@@ -84,15 +98,15 @@ class DoorstepFactory(Factory):
         self.site.doStop()
 
     @override
-    def buildProtocol(self, addr: IAddress | None) -> Doorstep:
-        return Doorstep(self)
+    def buildProtocol(self, addr: IAddress | None) -> FirstByte:
+        return FirstByte(self)
 
     def inner(self, address: IAddress, secure: bool) -> IProtocol | None:
         """Return what serves a client from now on; None if the site takes no more."""
-        channel = cast("IProtocol | None", self.site.buildProtocol(address))
-        if channel is not None and secure and self._tls is not None:
-            return cast("IProtocol", _Tls(self._tls, channel))
-        return channel
+        protocol = self.site.buildProtocol(address)
+        if protocol is not None and secure and self._tls is not None:
+            return cast("IProtocol", _Tls(self._tls, protocol))
+        return protocol
 
     def warn(self, peer: str, why: str) -> None:
         """Log who is not let in: one of them a minute as a warning, the others for debugging."""
@@ -103,7 +117,7 @@ class DoorstepFactory(Factory):
         self._log.emit(level, "{peer} is not let in: {why}", peer=peer, why=why)
 
 
-class Doorstep(Protocol):
+class FirstByte(Protocol):
     """One connection, until it is handed on.
 
     Args:
@@ -112,7 +126,7 @@ class Doorstep(Protocol):
 
     transport: IStreamTransport
 
-    def __init__(self, factory: DoorstepFactory) -> None:
+    def __init__(self, factory: FirstByteFactory) -> None:
         self._factory = factory
         self._rules = factory.rules
         self._held = b""
@@ -122,10 +136,12 @@ class Doorstep(Protocol):
 
     @override
     def connectionMade(self) -> None:
-        self._factory.site.lobby.enter(self)
-        self._deadline = self._factory.clock.callLater(self._rules.timeout_s, self._too_late)
         if self._header_awaited and self._peer() not in self._rules.trusted:
             self._refuse("this listener is for the balancers of [vncproxy] trusted_proxies")
+        elif self._factory.pending.enter(self.transport, self):
+            self._deadline = self._factory.clock.callLater(self._rules.timeout_s, self._too_late)
+        else:
+            self.give_way()
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -139,8 +155,14 @@ class Doorstep(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._factory.site.lobby.leave(self)
+        self._factory.pending.leave(self.transport)
         self._stop_clock()
+
+    def give_way(self) -> None:
+        """Close without a word: it has said nothing."""
+        self._refused = True
+        self._stop_clock()
+        self.transport.abortConnection()
 
     def close_if_idle(self) -> None:
         """Do nothing: it has yet to become a client."""
@@ -180,7 +202,6 @@ class Doorstep(Protocol):
 
     def _let_in(self, secure: bool) -> None:
         self._stop_clock()
-        self._factory.site.lobby.leave(self)
         protocol = self._factory.inner(self.transport.getPeer(), secure)
         if protocol is None:
             self.transport.abortConnection()
@@ -198,9 +219,7 @@ class Doorstep(Protocol):
 
     def _refuse(self, why: str) -> None:
         self._factory.warn(self._peer() or "a local socket", why)
-        self._refused = True
-        self._stop_clock()
-        self.transport.abortConnection()
+        self.give_way()
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:

@@ -1,4 +1,4 @@
-"""The doorstep: who is let in, as whom, and that it stands in nobody's way afterwards."""
+"""The first byte: who is let in, as whom, and that it stands in nobody's way afterwards."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import cast
 
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
@@ -20,7 +22,7 @@ from tests.edge.test_proxy_header import BAD, GOOD, version_2
 from tests.helpers import every_split
 from tests.web.harness import Connection, WebHarness
 from vncproxy.edge.certificates import TlsOptions
-from vncproxy.edge.doorstep import DoorRules, Doorstep, DoorstepFactory
+from vncproxy.edge.first_byte import FirstByte, FirstByteFactory, FirstByteRules
 from vncproxy.edge.networks import TrustedProxies
 from vncproxy.edge.tls import TlsServer
 
@@ -38,10 +40,10 @@ class _WhoAmI(Resource):
         return str(getattr(request.getClientAddress(), "host", "unix")).encode()
 
 
-class DoorstepTestCase(TestCase):
+class FirstByteTestCase(TestCase):
     def setUp(self) -> None:
         web = WebHarness()
-        self.clock, self.site = web.clock, web.site
+        self.clock, self.site, self.pending = web.clock, web.site, web.pending
         self.site.resource.putChild(b"", _WhoAmI())
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         self.tls: TlsServer | None = None
@@ -59,19 +61,19 @@ class DoorstepTestCase(TestCase):
         tls_only: bool = False,
         trusted: tuple[str, ...] = ("10.0.0.0/24",),
     ) -> Connection:
-        rules = DoorRules(TrustedProxies(trusted), proxy_header, self.tls, tls_only, 10.0)
+        rules = FirstByteRules(TrustedProxies(trusted), proxy_header, self.tls, tls_only, 10.0)
         connection = Connection(peerAddress=peer)
-        self.factory = DoorstepFactory(rules, self.site, self.clock)
-        doorstep = self.factory.buildProtocol(peer)
-        connection.protocol = cast(Protocol, doorstep)
-        doorstep.makeConnection(connection)
+        self.factory = FirstByteFactory(rules, self.site, self.pending, self.clock)
+        first_byte = self.factory.buildProtocol(peer)
+        connection.protocol = cast(Protocol, first_byte)
+        first_byte.makeConnection(connection)
         return connection
 
     def warnings(self) -> list[str]:
         return [event["why"] for event in self.log if event["log_level"].name == "warn"]
 
 
-class ProxyHeaderTests(DoorstepTestCase):
+class ProxyHeaderTests(FirstByteTestCase):
     def test_the_client_behind_a_balancer(self) -> None:
         """In every split of header and request the site sees the client, and every byte."""
         for wire, client in GOOD.items():
@@ -86,9 +88,9 @@ class ProxyHeaderTests(DoorstepTestCase):
     def test_it_leaves(self) -> None:
         """Behind the header the bytes go straight to the site's protocol."""
         connection = self.connect(proxy_header=True)
-        self.assertIsInstance(connection.protocol, Doorstep)
+        self.assertIsInstance(connection.protocol, FirstByte)
         connection.send(version_2("192.0.2.7", 50000) + REQUEST[:10])
-        self.assertNotIsInstance(connection.protocol, Doorstep)
+        self.assertNotIsInstance(connection.protocol, FirstByte)
         self.assertEqual(connection.getPeer(), IPv4Address("TCP", "192.0.2.7", 50000))
 
     def test_a_stranger(self) -> None:
@@ -143,7 +145,7 @@ class ProxyHeaderTests(DoorstepTestCase):
         self.assertEqual(self.warnings(), ["no whole PROXY header came in 10 s"])
 
     def test_nothing_is_left_waiting(self) -> None:
-        """A peer that goes, or is let in, leaves no timer of the doorstep behind."""
+        """A peer that goes, or is let in, leaves no timer behind."""
         connection = self.connect(proxy_header=True)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         connection.protocol.connectionLost()
@@ -157,7 +159,7 @@ class ProxyHeaderTests(DoorstepTestCase):
         self.assertTrue(connection.disconnected)
 
 
-class FirstByteTests(DoorstepTestCase):
+class FirstByteTests(FirstByteTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.serve_tls()
@@ -204,3 +206,57 @@ class FirstByteTests(DoorstepTestCase):
         self.clock.advance(10)
         self.assertTrue(connection.disconnected)
         self.assertEqual(self.warnings(), [])
+
+
+class PendingTests(FirstByteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.serve_tls()
+        web = WebHarness(most_pending=3)
+        self.clock, self.site, self.pending = web.clock, web.site, web.pending
+
+    def test_silent_connections(self) -> None:
+        """They count from their accept on; of more than may be the oldest are closed."""
+        silent = [self.connect() for _ in range(300)]
+        self.assertEqual((len(self.pending), self.pending.turned_away), (3, 297))
+        self.assertEqual(sum(not connection.disconnected for connection in silent), 3)
+        for connection in silent:
+            connection.protocol.connectionLost()
+        self.assertEqual(len(self.pending), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_each_protocol_counts_once(self) -> None:
+        """Header, first byte, TLS and request are one connection, which keeps its age."""
+        oldest = self.connect(proxy_header=True)
+        self.connect()
+        for data in (version_2("192.0.2.7", 50000), b"\x16", b"\x03\x01"):
+            oldest.send(data)
+            self.assertEqual(len(self.pending), 2)
+        self.assertIsInstance(oldest.protocol, TLSMemoryBIOProtocol)
+        self.connect()
+        self.assertFalse(oldest.disconnected)
+        self.connect()
+        self.assertTrue(oldest.disconnected)  # at once: TLS would end with the peer's help only
+        self.assertEqual(len(self.pending), 3)
+
+    def test_plain_http(self) -> None:
+        """A client that becomes HTTP's is counted once, and forgotten when it goes."""
+        connection = self.connect()
+        connection.send(REQUEST)
+        self.assertEqual(len(self.pending), 1)
+        connection.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.pending), 0)
+
+    def test_no_room(self) -> None:
+        """Where all wait for their answers a new connection is closed at once."""
+        web = WebHarness(most_pending=1)
+        web.store.pending = []
+        web.upgrade("/?token=a")
+        self.site, self.pending = web.site, web.pending
+        self.assertTrue(self.connect().disconnected)
+        self.assertEqual(len(self.pending), 1)
+
+    def test_a_stranger_pushes_nobody_out(self) -> None:
+        """Who is no balancer is not counted."""
+        self.connect(STRANGER, proxy_header=True)
+        self.assertEqual(len(self.pending), 0)

@@ -1,0 +1,287 @@
+"""The one HTTP/1.1 server: a site whose connections may neither wait nor send without end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+from typing_extensions import override
+
+from vncproxy.edge.pending import PendingConnections, accepted_transport
+from vncproxy.interfaces import IStreamTransport
+from vncproxy.web.answers import set_common_headers
+from vncproxy.web.forwarding import Forwarding
+
+LARGEST_BODY_BYTES = 65536
+_MOST_DISCARDED_BYTES = 1 << 20
+_LAST_WORDS_S = 1.0  # for a peer to take an answer that ends its connection
+
+
+@dataclass(frozen=True, slots=True)
+class Hardening:
+    """What the connections of a site are held to.
+
+    Attributes:
+        pending: bounds those that are nobody's yet.
+        forwarding: decides what of balancers' headers is believed.
+        timeout_s: seconds for a client to send a request, or to take some of an answer.
+        clock: runs that time-out.
+        max_request_size: bytes of a request's first line and headers.
+    """
+
+    pending: PendingConnections
+    forwarding: Forwarding
+    timeout_s: float
+    clock: IReactorTime
+    max_request_size: int = 16384
+
+
+class HardenedSite(Site):
+    """A listener's HTTP/1.1 side.
+
+    Args:
+        resource: the root of what it serves.
+        hardening: of its connections.
+        frame_ancestors: who may frame what is served.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self, resource: Resource, hardening: Hardening, frame_ancestors: Sequence[str] = ()
+    ) -> None:
+        super().__init__(resource, requestFactory=BoundedRequest, reactor=hardening.clock)
+        self.hardening = hardening
+        self._frame_ancestors = tuple(frame_ancestors)
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel: Any = HardenedChannel(self.hardening)
+        channel.factory = channel.site = self
+        channel.requestFactory = self.requestFactory
+        return channel
+
+    @override
+    def getResourceFor(self, request: Request) -> IResource:
+        set_common_headers(request, self._frame_ancestors)
+        self.hardening.forwarding.apply(request)
+        return self.resource_for(request)
+
+    def resource_for(self, request: Request) -> IResource:
+        """Return what answers a request, of which is known whose it is."""
+        resource: IResource = super().getResourceFor(request)
+        return resource
+
+    @override
+    def log(self, request: HTTPRequest) -> None:
+        """Log an answered request; its query, which may hold a token, is left out."""
+        self._log.debug(
+            "{client} {method} {path} {status}",
+            client=getattr(request.getClientAddress(), "host", "-"),
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("utf-8", "replace"),
+            status=request.code,
+        )
+
+    @override
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 only: Twisted has no WebSocket over HTTP/2."""
+        return [b"http/1.1"]
+
+
+class BoundedRequest(Request):
+    """A request whose body is kept in memory, as it has a bound."""
+
+    _body_bytes = 0
+
+    @override
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(0)  # or Twisted would make a file for a body whose length was not told
+
+    @override
+    def handleContentChunk(self, data: bytes) -> None:
+        self._body_bytes += len(data)
+        if self._body_bytes <= LARGEST_BODY_BYTES:
+            super().handleContentChunk(data)
+        elif self.channel is not None:
+            cast("HardenedChannel", self.channel).refuse_body()
+
+
+class HardenedChannel(HTTPChannel):
+    """Twisted's, with a bound to the time, size and number of requests not yet complete.
+
+    Twisted's own time-out begins anew with each byte. The deadline here does not: a whole request
+    must be there so many seconds after the connection was made, or the last answer was sent; and
+    a peer that takes nothing of an answer for as long is cut off.
+
+    Args:
+        hardening: what it is held to.
+    """
+
+    transport: ITCPTransport | None
+    timeOut = None  # Twisted's own
+
+    def __init__(self, hardening: Hardening) -> None:
+        super().__init__()
+        self._pending = hardening.pending
+        self._timeout_s = hardening.timeout_s
+        self._clock = hardening.clock
+        self.totalHeadersSize = self.MAX_LENGTH = hardening.max_request_size
+        self._deadline: IDelayedCall | None = None
+        self._answered = False
+        self._over = False
+        self._discarded_bytes = 0
+
+    @override
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._accepted = accepted_transport(self.transport)
+        if self._pending.enter(self._accepted, self):
+            self._begin_deadline()
+        else:
+            self._turn_away(b"503 Service Unavailable")
+
+    def give_way(self) -> None:
+        """Close: there are newer connections, and this one asks for nothing."""
+        self._turn_away(b"408 Request Timeout")
+
+    def let_go(self) -> None:
+        """Forget the connection: a WebSocket has taken it over."""
+        self._stop_deadline()
+        self._pending.leave(self._accepted)
+
+    def close_if_idle(self) -> None:
+        """Close it, unless the first request has yet to come, or one is being answered."""
+        if self._answered and not self.requests:
+            self.loseConnection()
+
+    @override
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._over:
+            super().rawDataReceived(data)
+            return
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > _MOST_DISCARDED_BYTES:
+            self._abort()
+
+    @override
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            received: bool = super().headerReceived(line)
+        except ValueError:  # a length of more digits than Python reads
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return received
+
+    @override
+    def allHeadersReceived(self) -> None:
+        if (self.length or 0) > LARGEST_BODY_BYTES:
+            self.refuse_body()
+        else:
+            super().allHeadersReceived()
+
+    def refuse_body(self) -> None:
+        """Answer that the request's body is too large, and take no more of it."""
+        self._end_with(b"413 Content Too Large", still_sends=True)
+
+    @override
+    def allContentReceived(self) -> None:
+        if self._over:
+            return
+        self._stop_deadline()
+        self._pending.asks(self._accepted)
+        super().allContentReceived()
+
+    @override
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        self._pending.answered(self._accepted)
+        super().writeHeaders(version, code, reason, headers)
+
+    @override
+    def requestDone(self, request: Any) -> None:
+        self._answered = True
+        self._stop_deadline()
+        self._begin_deadline()
+        super().requestDone(request)
+
+    @override
+    def pauseProducing(self) -> None:
+        self._begin_deadline()  # for the peer to take some of its answer
+        super().pauseProducing()
+
+    @override
+    def resumeProducing(self) -> None:
+        if self.requests and self._handlingRequest:
+            self._stop_deadline()
+        super().resumeProducing()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.let_go()
+        super().connectionLost(reason)
+
+    def _begin_deadline(self) -> None:
+        if self._deadline is None and self._timeout_s:
+            self._deadline = self._clock.callLater(self._timeout_s, self._too_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self._handlingRequest:  # a status would stand in the middle of an answer
+            self._abort()
+        else:
+            self._end_with(b"408 Request Timeout")
+
+    def _turn_away(self, status: bytes) -> None:
+        """Make room at once: the end of TLS would take the peer's help."""
+        if self._over or self._handlingRequest or isinstance(self.transport, ProtocolWrapper):
+            self._abort()
+        else:
+            self._end_with(status)
+
+    @override
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self._end_with(b"400 Bad Request")
+
+    def _end_with(self, status: bytes, still_sends: bool = False) -> None:
+        """Answer with a status alone, and close, whether the peer reads it or not.
+
+        The connection is nobody's until it is closed. While the peer still sends, to close would
+        make the kernel take the status back (RFC 9112 §9.6), so only our side of it is.
+        """
+        transport = self.transport
+        if self._over or transport is None:
+            return
+        self._over = True
+        self._stop_deadline()
+        self._deadline = self._clock.callLater(_LAST_WORDS_S, self._too_late_to_read)
+        self.setRawMode()
+        transport.write(b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
+        if still_sends and not isinstance(transport, ProtocolWrapper):
+            cast("IStreamTransport", transport).unregisterProducer()
+            transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _too_late_to_read(self) -> None:
+        self._deadline = None
+        self._abort()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()
