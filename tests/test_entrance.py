@@ -34,7 +34,7 @@ class EntranceTests(TestCase):
         return read_settings(["--config-file", str(config)], "test")
 
     def entrance(self, *lines: str) -> Entrance:
-        return Entrance.of(self.read(*lines), Clock())
+        return Entrance(self.read(*lines), Clock())
 
     def errors(self) -> list[str]:
         return [
@@ -47,13 +47,13 @@ class EntranceTests(TestCase):
         """Nothing before a plain listener, a look at the first byte where the words ask for one."""
         site = WebHarness().site
         entrance = self.entrance("trusted_proxies = 10.0.0.1")
-        self.assertIs(entrance.before(site, "tcp:6080"), site)
+        self.assertIs(entrance.before_consoles(site, "tcp:6080"), site)
         for words, proxy_header, tls in (
             ("https:", False, True),
             ("haproxy:", True, False),
             ("haproxy:https:", True, True),
         ):
-            factory = entrance.before(site, f"{words}tcp:6080")
+            factory = entrance.before_consoles(site, f"{words}tcp:6080")
             assert isinstance(factory, FirstByteFactory)
             self.assertEqual(
                 (factory.rules.proxy_header, factory.rules.tls is not None), (proxy_header, tls)
@@ -69,12 +69,12 @@ class EntranceTests(TestCase):
             "haproxy:haproxy:tcp:1",
             "https:ssl:1:privateKey=a",
         ):
-            self.assertRaises(ConfigError, entrance.before, site, description)
+            self.assertRaises(ConfigError, entrance.before_consoles, site, description)
 
     def test_new_balancers(self) -> None:
         """A reload changes whom is trusted, for requests and for connections alike."""
         entrance = self.entrance("trusted_proxies = 10.0.0.1")
-        factory = entrance.before(WebHarness().site, "haproxy:tcp:1")
+        factory = entrance.before_consoles(WebHarness().site, "haproxy:tcp:1")
         assert isinstance(factory, FirstByteFactory)
         self.follow(entrance, self.read("trusted_proxies = 10.0.0.2"))
         for trusted in factory.rules.trusted, entrance.trusted:

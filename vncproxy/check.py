@@ -16,10 +16,17 @@ from vncproxy.config.read import ConfigError
 from vncproxy.config.report import report_on
 from vncproxy.config.settings import Settings
 from vncproxy.consoles import target_tls_of
-from vncproxy.edge.certificates import ServedCertificate, load_certificates
+from vncproxy.edge.certificates import ServedCertificate, TlsOptions, load_certificates
 from vncproxy.edge.socket_mode import wider_mode
 from vncproxy.edge.tls import SOON
-from vncproxy.entrance import fault_of, tls_options, trusted_items
+from vncproxy.entrance import (
+    api_listener,
+    api_tls_options,
+    console_listener,
+    metrics_listener,
+    tls_options,
+    trusted_items,
+)
 from vncproxy.errors import GatewayError
 from vncproxy.limits.build import most_descriptors, most_sessions_of
 from vncproxy.listener import ListenString, endpoint_from
@@ -69,7 +76,7 @@ def check(settings: Settings) -> list[Finding]:
         _tried("port check", lambda: try_port_check(settings)),
         _tried("limits", lambda: _limits(settings)),
         _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
-        _tried("metrics", lambda: _metrics(settings.watching.metrics_listen)),
+        _tried("metrics", lambda: _metrics(settings)),
         *(_library(library_for(settings, front.kind)) for front in settings.served),
         *_servers(settings),
         *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
@@ -103,13 +110,14 @@ def _listeners(settings: Settings) -> Iterator[Finding]:
 
 
 def _listener(settings: Settings, description: str, option: str) -> str:
+    console_listener(settings, description, option)
+    return _endpoint(description, option)
+
+
+def _endpoint(description: str, option: str) -> str:
     from twisted.internet import reactor
 
-    listen = ListenString.parse(description)
-    fault = fault_of(listen, bool(trusted_items(settings)), settings.tls)
-    if fault:
-        raise ConfigError(f"{description}: {fault}")
-    if listen.endpoint.startswith("systemd:"):
+    if ListenString.parse(description).endpoint.startswith("systemd:"):
         return f"{description}, whose socket only systemd has"
     try:
         endpoint_from(reactor, description)
@@ -131,18 +139,24 @@ def _wide_sockets(settings: Settings) -> Iterator[Finding]:
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:
-    if not settings.tls:
+    if settings.tls:
+        yield from _certificates_of("certificate", tls_options(settings))
+    else:
         yield Finding(
             "certificate", True, f"none: {settings.default.cert} does not exist, so no TLS"
         )
-        return
+    if settings.api.api_listen and settings.api.api_cert:
+        yield from _certificates_of("API certificate", api_tls_options(settings))
+
+
+def _certificates_of(subject: str, options: TlsOptions) -> Iterator[Finding]:
     try:
-        loaded = load_certificates(tls_options(settings))
+        loaded = load_certificates(options)
     except ConfigError as error:
-        yield Finding("certificate", False, str(error))
+        yield Finding(subject, False, str(error))
         return
     for certificate in loaded:
-        yield _tried("certificate", partial(_time_left, certificate))
+        yield _tried(subject, partial(_time_left, certificate))
 
 
 def _time_left(certificate: ServedCertificate) -> str:
@@ -183,13 +197,13 @@ def _api(settings: Settings) -> str:
     from twisted.internet import reactor
 
     from vncproxy.console_api.service import methods_of
-    from vncproxy.console_api.tls import tls_options
 
     if not settings.compute.compute_driver:
         raise ConfigError("it needs to know servers; set [vncproxy] compute_driver")
     methods_of(settings, reactor)
-    if settings.api.api_cert:
-        tls_options(settings.api)
+    for description in settings.api.api_listen:
+        api_listener(settings, description)
+        _endpoint(description, "[vncproxy] api_listen")
     return f"lets in by {', '.join(settings.api.api_auth)}"
 
 
@@ -221,10 +235,14 @@ def _audit_log(path: str | None) -> str:
     return path
 
 
-def _metrics(description: str | None) -> str:
-    if description is not None and find_spec("prometheus_client") is None:
+def _metrics(settings: Settings) -> str:
+    description = settings.watching.metrics_listen
+    if description is None:
+        return "none"
+    if find_spec("prometheus_client") is None:
         raise ConfigError("prometheus-client is not installed; pip install 'vncproxy[metrics]'")
-    return description or "none"
+    metrics_listener(settings, description)
+    return _endpoint(description, "[vncproxy] metrics_listen")
 
 
 def _library(library: Library) -> Finding:

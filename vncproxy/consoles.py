@@ -66,6 +66,7 @@ class Surroundings:
         registry: will know the sessions.
         watched: who watches the sessions.
         limits: what clients may have at once.
+        entrance: stands before the listeners.
     """
 
     reactor: Any  # all of its interfaces
@@ -74,6 +75,7 @@ class Surroundings:
     registry: Registry
     watched: Watching
     limits: Limits
+    entrance: Entrance
 
 
 class Consoles:
@@ -103,8 +105,7 @@ class Consoles:
             settings.stopping.drain_notice,
             drains=partial(metrics.state, "draining") if metrics else _nobody_is_told,
         )
-        self._entrance = Entrance.of(settings, around.reactor)
-        self._hardening = self._entrance.hardening(settings, around.watched.pending)
+        self._hardening = around.entrance.hardening(around.watched.pending)
         self._origins = OriginRules(settings.console.allowed_origins)
         admissions = {front.kind: self._admission(front.kind) for front in settings.served}
         policy = session_policy(settings, around, list(admissions.values()))
@@ -178,9 +179,9 @@ class Consoles:
         for front, site in self._sites:
             _say_where_library_is(library_for(self._settings, front.kind))
             for description in front.listeners:
-                factory = self._entrance.before(site, description, front.option)
+                factory = self._around.entrance.before_consoles(site, description, front.option)
                 tree.addService(Listener(description, next(left), factory, front.options))
-        for watch in self._entrance.watches():
+        for watch in self._around.entrance.watches():
             tree.addService(watch)
         tree.addService(self._readiness)
 
@@ -202,7 +203,7 @@ class Consoles:
         """Return what a reload can change."""
         registry = self._around.registry
         return [
-            *self._entrance.reload_parts(),
+            *self._around.entrance.reload_parts(),
             Part(
                 ("[console] allowed_origins",),
                 lambda new: self._origins.allow(new.console.allowed_origins),

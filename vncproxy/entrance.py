@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
@@ -21,76 +22,95 @@ from vncproxy.reload import Part
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.server import HardenedSite, Hardening
 
-_TWISTDS_TLS = ("ssl:", "tls:")
+_CAN_NOT_ASK = (
+    "it can't ask for the certificates that [vncproxy] tls_client_certificates = required demands; "
+    "write https: before tcp:, tcp6:, unix: or systemd:, with [DEFAULT] cert set, or leave it out"
+)
 _LOOK_S = 5.0
 _YEAR_S = 365 * 24 * 3600
+_TLS_OPTIONS = (
+    "[DEFAULT] cert",
+    "[DEFAULT] key",
+    "[console] ssl_ciphers",
+    "[console] ssl_minimum_version",
+    "[vncproxy] tls_certificates",
+    "[vncproxy] tls_client_certificates",
+    "[vncproxy] tls_client_ca",
+)
+_API_TLS_OPTIONS = ("[vncproxy] api_cert", "[vncproxy] api_key", "[vncproxy] api_client_ca")
+RELOADED_AT_THE_ENTRANCE = ("[vncproxy] trusted_proxies", *_TLS_OPTIONS)
 
 
 class Entrance:
-    """What stands before the sites of all listeners.
+    """What stands before the listeners of a process.
 
     Args:
-        trusted: the balancers.
-        tls: for listeners with ``https:``; None where no certificate is configured.
-        tls_only: whether these refuse who does not speak TLS.
-        timeout_s: seconds for the PROXY header and the first byte behind it.
-        clock: runs that time-out.
+        settings: say what.
+        clock: runs the time-outs.
+        with_tls: whether one of its listeners has the word ``https:``.
+
+    Raises:
+        ConfigError: an option can't be followed.
     """
 
-    def __init__(
-        self,
-        trusted: TrustedProxies,
-        tls: TlsServer | None,
-        tls_only: bool,
-        timeout_s: float,
-        clock: IReactorTime,
-    ) -> None:
-        self.trusted = trusted
-        self.tls = tls
-        self._tls_only = tls_only
-        self._timeout_s = timeout_s
+    def __init__(self, settings: Settings, clock: IReactorTime, with_tls: bool = True) -> None:
+        self.trusted = TrustedProxies(trusted_items(settings))
+        self.tls = TlsServer(tls_options(settings), _now) if with_tls and settings.tls else None
+        self._api_tls = None
+        if settings.api.api_listen and settings.api.api_cert:
+            self._api_tls = TlsServer(api_tls_options(settings), _now)
+        self._settings = settings
         self._clock = clock
+        self._can_not_ask: list[str] = []
 
-    @classmethod
-    def of(cls, settings: Settings, clock: IReactorTime) -> Entrance:
-        """Return what these settings ask for.
-
-        Raises:
-            ConfigError: an option can't be followed.
-        """
-        return cls(
-            trusted=TrustedProxies(trusted_items(settings)),
-            tls=TlsServer(tls_options(settings), _now) if settings.tls else None,
-            tls_only=settings.default.ssl_only,
-            timeout_s=settings.balancers.first_bytes_timeout,
-            clock=clock,
-        )
-
-    def before(
+    def before_consoles(
         self, site: HardenedSite, description: str, option: str = "[vncproxy] listen"
     ) -> IProtocolFactory:
-        """Return what listens for a site where this option's string says.
+        """Return what listens for a site of consoles where this option's string says.
 
         Raises:
             ConfigError: its words can't be followed.
         """
-        listen = ListenString.parse(description)
-        fault = fault_of(listen, bool(self.trusted), self.tls is not None)
-        if fault:
-            raise ConfigError(f"{option}: {description!r} can't be used: {fault}")
+        listen = console_listener(self._settings, description, option)
+        if not listen.https:
+            self._can_not_ask.append(f"{option}: {description!r}")
+        return self._before(site, listen, self.tls, self._settings.default.ssl_only)
+
+    def before_api(self, site: HardenedSite, description: str) -> IProtocolFactory:
+        """Return what listens for the console API where a string of ``api_listen`` says.
+
+        Raises:
+            ConfigError: its words can't be followed.
+        """
+        listen = api_listener(self._settings, description)
+        return self._before(site, listen, self._api_tls or self.tls, tls_only=True)
+
+    def before_metrics(self, site: HardenedSite, description: str) -> IProtocolFactory:
+        """Return what listens for the metrics where the string of ``metrics_listen`` says.
+
+        Raises:
+            ConfigError: its words can't be followed.
+        """
+        listen = metrics_listener(self._settings, description)
+        return self._before(site, listen, self.tls, tls_only=True)
+
+    def _before(
+        self, site: HardenedSite, listen: ListenString, tls: TlsServer | None, tls_only: bool
+    ) -> IProtocolFactory:
         if not listen.proxy_header and not listen.https:
             return site
         rules = FirstByteRules(
             trusted=self.trusted,
             proxy_header=listen.proxy_header,
-            tls=self.tls if listen.https else None,
-            tls_only=listen.https and self._tls_only,
-            timeout_s=self._timeout_s,
+            tls=tls if listen.https else None,
+            tls_only=tls_only,
+            timeout_s=self._settings.balancers.first_bytes_timeout,
         )
         return FirstByteFactory(rules, site, site.hardening.pending, self._clock)
 
-    def hardening(self, settings: Settings, pending: PendingConnections) -> Hardening:
+    def hardening(self, pending: PendingConnections) -> Hardening:
         """Return what the connections of sites behind this are held to."""
+        settings = self._settings
         header = settings.balancers.forwarded_header
         return Hardening(
             pending,
@@ -101,55 +121,86 @@ class Entrance:
         )
 
     def watches(self) -> Iterator[TimerService]:
-        """Give the service that notices changed certificates, where there are any."""
-        if self.tls is not None:
-            yield TimerService(_LOOK_S, self.tls.look)
+        """Give the services that notice changed certificates, where there are any."""
+        for tls in (self.tls, self._api_tls):
+            if tls is not None:
+                yield TimerService(_LOOK_S, tls.look)
 
-    def reload_parts(self) -> list[Part]:
-        """Return what a reload can change here."""
-        parts = [
-            Part(
-                ("[vncproxy] trusted_proxies",),
-                lambda settings: self.trusted.replace(trusted_items(settings)),
-            )
-        ]
+    def reload_parts(self) -> Iterator[Part]:
+        """Give what a reload can change here."""
+        yield Part(
+            ("[vncproxy] trusted_proxies",),
+            lambda settings: self.trusted.replace(trusted_items(settings)),
+        )
         if self.tls is not None:
-            parts.append(Part(_TLS_OPTIONS, self._reload_tls))
-        return parts
+            yield Part(_TLS_OPTIONS, partial(self._reload_tls, self.tls))
+        if self._api_tls is not None:
+            api_tls = self._api_tls
+            yield Part(_API_TLS_OPTIONS, lambda new: api_tls.reload(api_tls_options(new)))
 
-    def _reload_tls(self, settings: Settings) -> None:
-        if self.tls is None:
-            return
+    def _reload_tls(self, tls: TlsServer, settings: Settings) -> None:
         options = tls_options(settings)
-        if options.cert is None and self.tls.options.cert == settings.default.cert:
+        if options.client_certificates == "required" and self._can_not_ask:
+            raise ConfigError(f"{self._can_not_ask[0]} can't be used: {_CAN_NOT_ASK}")
+        if options.cert is None and tls.options.cert == settings.default.cert:
             # It was there before: that it is missing now is a fault, and no wish.
             options = replace(options, cert=settings.default.cert)
-        self.tls.reload(options)
+        tls.reload(options)
 
 
-_TLS_OPTIONS = (
-    "[DEFAULT] cert",
-    "[DEFAULT] key",
-    "[console] ssl_ciphers",
-    "[console] ssl_minimum_version",
-    "[vncproxy] tls_certificates",
-    "[vncproxy] tls_client_certificates",
-    "[vncproxy] tls_client_ca",
-)
+def console_listener(settings: Settings, description: str, option: str) -> ListenString:
+    """Return a string of this option, at which consoles are served, taken apart.
+
+    Raises:
+        ConfigError: its words can't be followed.
+    """
+    listen = _checked(settings, ListenString.parse(description), option, settings.tls)
+    if settings.tls_options.tls_client_certificates == "required" and not listen.https:
+        raise ConfigError(f"{option}: {description!r} can't be used: {_CAN_NOT_ASK}")
+    return listen
 
 
-RELOADED_AT_THE_ENTRANCE = ("[vncproxy] trusted_proxies", *_TLS_OPTIONS)
+def api_listener(settings: Settings, description: str) -> ListenString:
+    """Return a string of ``api_listen``, taken apart.
+
+    Where the API has a certificate of its own TLS is spoken there, whether it says so or not.
+
+    Raises:
+        ConfigError: its words can't be followed.
+    """
+    listen = ListenString.parse(description)
+    own = bool(settings.api.api_cert)
+    listen = replace(listen, https=listen.https or own)
+    return _checked(settings, listen, "[vncproxy] api_listen", own or settings.tls)
 
 
-def fault_of(listen: ListenString, has_trusted: bool, has_certificate: bool) -> str:
-    """Return why the words of a listener's string can't be followed, or ""."""
+def metrics_listener(settings: Settings, description: str) -> ListenString:
+    """Return the string of ``metrics_listen``, taken apart.
+
+    Raises:
+        ConfigError: its words can't be followed.
+    """
+    listen = ListenString.parse(description)
+    return _checked(settings, listen, "[vncproxy] metrics_listen", settings.tls)
+
+
+def _checked(
+    settings: Settings, listen: ListenString, option: str, has_certificate: bool
+) -> ListenString:
+    fault = _fault_of(listen, bool(trusted_items(settings)), has_certificate)
+    if fault:
+        raise ConfigError(f"{option}: {listen.whole!r} can't be used: {fault}")
+    return listen
+
+
+def _fault_of(listen: ListenString, has_trusted: bool, has_certificate: bool) -> str:
     if listen.endpoint.startswith("haproxy:"):
         return "haproxy: stands before https:, once"
     if listen.proxy_header and not has_trusted:
         return "haproxy: needs the balancers' addresses; set [vncproxy] trusted_proxies"
     if listen.https and not has_certificate:
         return "https: needs a certificate; set [DEFAULT] cert or [vncproxy] tls_certificates"
-    if (listen.proxy_header or listen.https) and listen.endpoint.startswith(_TWISTDS_TLS):
+    if (listen.proxy_header or listen.https) and listen.speaks_twisteds_tls:
         return "the words https: and haproxy: stand before tcp:, tcp6:, unix: or systemd:"
     return ""
 
@@ -164,6 +215,20 @@ def tls_options(settings: Settings) -> TlsOptions:
         tls_1_3_only=settings.console.ssl_minimum_version == "tlsv1_3",
         client_certificates=settings.tls_options.tls_client_certificates,
         client_ca=settings.tls_options.tls_client_ca,
+    )
+
+
+def api_tls_options(settings: Settings) -> TlsOptions:
+    """Return what the configuration says of TLS towards the API's clients."""
+    api = settings.api
+    return TlsOptions(
+        cert=api.api_cert,
+        key=api.api_key,
+        # Who has none may have a token; and who has neither hears it in words.
+        client_certificates="optional" if api.api_client_ca else "off",
+        client_ca=api.api_client_ca,
+        cert_option="[vncproxy] api_cert",
+        client_ca_option="[vncproxy] api_client_ca",
     )
 
 

@@ -43,6 +43,11 @@ class ListenString:
     https: bool
     endpoint: str
 
+    @property
+    def speaks_twisteds_tls(self) -> bool:
+        """Whether Twisted's endpoint speaks TLS itself, by options of its own."""
+        return self.endpoint.startswith(("ssl:", "tls:"))
+
     @classmethod
     def parse(cls, description: str) -> ListenString:
         """Take a string apart; whether Twisted knows the endpoint is found out later."""

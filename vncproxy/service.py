@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,10 @@ from vncproxy.config.settings import Settings
 from vncproxy.consoles import Consoles, Surroundings
 from vncproxy.database import Database, DatabaseThreads, purge_timer
 from vncproxy.edge.pending import PendingConnections
-from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE, Entrance
+from vncproxy.entrance import RELOADED_AT_THE_ENTRANCE, Entrance, console_listener
 from vncproxy.interfaces import Limits
 from vncproxy.limits.build import node_limits
-from vncproxy.listener import Listener, endpoint_from
+from vncproxy.listener import Listener, ListenString, endpoint_from
 from vncproxy.openstack.deployment import grant_checks
 from vncproxy.registry import Registry
 from vncproxy.reload import Part, Reload
@@ -35,7 +35,7 @@ from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.private import exposures
 from vncproxy.tokens.sql import SqlTokenStore, threads_for
 from vncproxy.tokens.table import TokenTable
-from vncproxy.watching import Watching, metrics_listener, rendered, watching
+from vncproxy.watching import Watching, metrics_listener, pending_beside, rendered, watching
 from vncproxy.workers.launch import WorkerLauncher
 from vncproxy.workers.parent import Workers
 from vncproxy.workers.sockets import HeldOpen
@@ -81,13 +81,17 @@ def build(
         gateway.addService(purge_timer(database.store.purge, settings.purge_interval_s))
     gateway.addService(purge_timer(database.uses.purge, _PURGE_USES_S))
     driver = _add_driver(gateway, settings, reactor)
+    pending = pending_beside(settings, reactor)
     if settings.processes.workers > 1:
         grant_checks(settings, reactor, database.cells, driver)  # so that faults are told here
-        _add_workers(gateway, settings, reactor, command_line, reload_parts)
+        entrance = Entrance(settings, reactor, with_tls=_needs_tls_beside_consoles(settings))
+        _add_workers(gateway, settings, reactor, command_line, entrance, pending, reload_parts)
     else:
-        _add_consoles(gateway, settings, reactor, database, driver, command_line, reload_parts)
-    for part in _console_api(settings, reactor, driver, database.table):
-        gateway.addService(part)
+        entrance = Entrance(settings, reactor)
+        around = _surroundings(settings, reactor, database, driver, entrance, pending)
+        _add_consoles(gateway, settings, around, command_line, pending, reload_parts)
+    if settings.api.api_listen:
+        _add_api(gateway, settings, reactor, driver, database.table, entrance, pending["api"])
     if settings.embedded.demo:
         gateway.addService(_demo_console(settings, reactor, database.table))
     return gateway
@@ -122,7 +126,8 @@ def build_worker(
     worker = StopInTurn()
     worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
     driver = _add_driver(worker, settings, reactor)
-    around = Surroundings(reactor, database, driver, registry, watched, limits)
+    entrance = Entrance(settings, reactor)
+    around = Surroundings(reactor, database, driver, registry, watched, limits, entrance)
     consoles = Consoles(settings, around)
     reload = Reload(settings, read_again, [*consoles.reload_parts(), *reload_parts])
     worker.addService(signals(reactor, consoles.hurried, reload))
@@ -135,27 +140,46 @@ def registry_of(settings: Settings, reactor: Any) -> Registry:  # noqa: ANN401
     return Registry(reactor, settings.stopping.stop_timeout, settings.stopping.drain_timeout)
 
 
-def _add_consoles(
-    gateway: MultiService,
+def _needs_tls_beside_consoles(settings: Settings) -> bool:
+    listeners = [*settings.api.api_listen, settings.watching.metrics_listen or ""]
+    return any(ListenString.parse(description).https for description in listeners)
+
+
+def _surroundings(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     database: Database,
     driver: ComputeDriver | None,
+    entrance: Entrance,
+    pending: Mapping[str, PendingConnections],
+) -> Surroundings:
+    """Return what the consoles of a gateway stand on that is one process."""
+    registry = registry_of(settings, reactor)
+    watched = watching(settings, registry, reactor, pending)
+    limits = node_limits(settings, reactor.seconds)
+    return Surroundings(reactor, database, driver, registry, watched, limits, entrance)
+
+
+def _add_consoles(
+    gateway: MultiService,
+    settings: Settings,
+    around: Surroundings,
     command_line: CommandLine,
+    pending: Mapping[str, PendingConnections],
     reload_parts: Sequence[Part],
 ) -> None:
     """Add what serves browsers in this process, where there are no others."""
-    registry = registry_of(settings, reactor)
-    watched = watching(settings, registry, reactor)
+    reactor, registry, watched = around.reactor, around.registry, around.watched
     if watched.metrics is not None:
-        gateway.addService(metrics_listener(settings, reactor, rendered(watched)))
-    limits = node_limits(settings, reactor.seconds)
+        render = rendered(watched)
+        gateway.addService(
+            metrics_listener(settings, reactor, around.entrance, pending["metrics"], render)
+        )
     endpoints = [
         endpoint_from(reactor, listen, front.option)
         for front in settings.served
         for listen in front.listeners
     ]
-    around = Surroundings(reactor, database, driver, registry, watched, limits)
     consoles = Consoles(settings, around)
     reload = Reload(settings, command_line.read, [*consoles.reload_parts(), *reload_parts])
     gateway.addService(signals(reactor, consoles.hurried, reload))
@@ -169,10 +193,14 @@ def _add_workers(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     command_line: CommandLine,
+    entrance: Entrance,
+    pending: Mapping[str, PendingConnections],
     reload_parts: Sequence[Part],
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
     fronts = [(front, listen) for front in settings.served for listen in front.listeners]
+    for front, description in fronts:
+        console_listener(settings, description, front.option)  # so that faults are told here
     held = [
         (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
     ]
@@ -185,11 +213,16 @@ def _add_workers(
         launcher.reloaded = True
         workers.signal("HUP")
 
-    parts = [*reload_parts, Part(FOLLOWED_BY_WORKERS, reload_workers)]
+    parts = [*entrance.reload_parts(), *reload_parts, Part(FOLLOWED_BY_WORKERS, reload_workers)]
     reload = Reload(settings, command_line.read, parts)
     gateway.addService(signals(reactor, [workers], reload))
     if settings.watching.metrics_listen:
-        gateway.addService(metrics_listener(settings, reactor, partial(_of_all, workers)))
+        render = partial(_of_all, workers, pending)
+        gateway.addService(
+            metrics_listener(settings, reactor, entrance, pending["metrics"], render)
+        )
+    for watch in entrance.watches():
+        gateway.addService(watch)
     gateway.addService(workers)
     nobody = Factory()
     nobody.noisy = False
@@ -199,13 +232,15 @@ def _add_workers(
     gateway.addService(notices(settings, reactor, workers, lambda: drain_timeout_s))
 
 
-def _of_all(workers: Workers) -> Deferred[bytes]:
-    """Return the metrics of all workers as one text."""
-    from vncproxy.metrics.exposition import merged
+def _of_all(workers: Workers, pending: Mapping[str, PendingConnections]) -> Deferred[bytes]:
+    """Return the metrics of all workers, and of this process, as one text."""
+    from vncproxy.metrics.exposition import exposition, merged
+    from vncproxy.metrics.node import pending_metrics
 
     async def ask() -> bytes:
         answers = await workers.metrics()
-        return merged({str(number): text for number, text in answers.items()})
+        texts = {str(number): text for number, text in answers.items()}
+        return merged({**texts, "parent": exposition(pending_metrics(pending))})
 
     return Deferred.fromCoroutine(ask())
 
@@ -228,17 +263,18 @@ def _add_driver(
     return driver
 
 
-def _console_api(
+def _add_api(
+    gateway: MultiService,
     settings: Settings,
     reactor: Any,  # noqa: ANN401
     driver: ComputeDriver | None,
     table: TokenTable,
-) -> Iterator[Service]:
-    """Give what listens for the console API, where it is wanted."""
-    if not settings.api.api_listen:
-        return
+    entrance: Entrance,
+    pending: PendingConnections,
+) -> None:
+    """Add what listens for the console API."""
     try:
-        from vncproxy.console_api.service import api_factory
+        from vncproxy.console_api.service import api_site
     except ImportError as error:
         raise ConfigError(
             "[vncproxy] api_listen: the API needs jsonschema; pip install 'vncproxy[api]'"
@@ -247,15 +283,15 @@ def _console_api(
     threads = threads_for(_API_THREADS)
     timeout_s = settings.embedded.database_timeout
     store = SqlTokenStore(table, reactor, threads, timeout_s, at_once=_API_THREADS)
-    yield DatabaseThreads(threads, table, create_tables=False)
+    gateway.addService(DatabaseThreads(threads, table, create_tables=False))
     issuer = TokenIssuer(table, time.time, settings.base_urls)
     types = [front.kind.console_type for front in settings.served]
-    pending = PendingConnections(settings.limits.max_unauthenticated, reactor)
-    hardening = Entrance.of(settings, reactor).hardening(settings, pending)
-    factory = api_factory(settings, reactor, driver, issuer, store, types, hardening)
+    hardening = entrance.hardening(pending)
+    site = api_site(settings, reactor, driver, issuer, store, types, hardening)
     for description in settings.api.api_listen:
         endpoint = endpoint_from(reactor, description, "[vncproxy] api_listen")
-        yield Listener(description, endpoint, factory, "[vncproxy] api_listen")
+        factory = entrance.before_api(site, description)
+        gateway.addService(Listener(description, endpoint, factory, "[vncproxy] api_listen"))
 
 
 def _demo_console(settings: Settings, reactor: Any, table: TokenTable) -> Service:  # noqa: ANN401

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorTime
 
 from vncproxy.audit import Audit, AuditFile
 from vncproxy.config.read import ConfigError
@@ -58,8 +60,15 @@ def watching(
     settings: Settings,
     registry: Registry,
     clock: Any,  # noqa: ANN401  the reactor
+    beside: Mapping[str, PendingConnections] = MappingProxyType({}),
 ) -> Watching:
     """Return who watches, as the settings say.
+
+    Args:
+        settings: say who.
+        registry: knows the sessions.
+        clock: runs the measurements.
+        beside: the pending connections of what this process serves besides consoles.
 
     Raises:
         ConfigError: the audit log can't be opened, or prometheus-client is not installed.
@@ -72,7 +81,8 @@ def watching(
         except ImportError as error:
             raise ConfigError(_NEEDS_EXTRA) from error
         numbers = _numbers(settings)
-        found.metrics = found.measures = NodeMetrics(registry, found.pending, numbers, clock)
+        pending = {"consoles": found.pending, **beside}
+        found.metrics = found.measures = NodeMetrics(registry, pending, numbers, clock)
         found.observers.append(found.metrics)
     if options.audit_log:
         lost = found.metrics.audit_line_lost if found.metrics else _nobody_counts
@@ -83,12 +93,31 @@ def watching(
     return found
 
 
+def pending_beside(settings: Settings, clock: IReactorTime) -> dict[str, PendingConnections]:
+    """Return registers of pending connections for API and metrics, where these are served.
+
+    Each has its own, so that a flood of one closes no connection of another.
+    """
+    served = {"api": settings.api.api_listen, "metrics": settings.watching.metrics_listen}
+    most = settings.limits.max_unauthenticated
+    return {name: PendingConnections(most, clock) for name, listen in served.items() if listen}
+
+
 def metrics_listener(
     settings: Settings,
     reactor: Any,  # noqa: ANN401
+    entrance: Entrance,
+    pending: PendingConnections,
     render: Callable[[], Deferred[bytes]],
 ) -> Service:
     """Return what serves the metrics that ``render`` returns.
+
+    Args:
+        settings: say where.
+        reactor: listens.
+        entrance: stands before it.
+        pending: bounds its connections.
+        render: returns the metrics' text.
 
     Raises:
         ConfigError: ``[vncproxy] metrics_listen`` is no endpoint.
@@ -100,10 +129,9 @@ def metrics_listener(
     description = settings.watching.metrics_listen or ""
     option = "[vncproxy] metrics_listen"
     endpoint = endpoint_from(reactor, description, option)
-    pending = PendingConnections(settings.limits.max_unauthenticated, reactor)
-    hardening = Entrance.of(settings, reactor).hardening(settings, pending)
-    site = HardenedSite(metrics_root(render), hardening)
-    return Listener(description, endpoint, site, option)
+    site = HardenedSite(metrics_root(render), entrance.hardening(pending))
+    factory = entrance.before_metrics(site, description)
+    return Listener(description, endpoint, factory, option)
 
 
 def rendered(watched: Watching) -> Callable[[], Deferred[bytes]]:

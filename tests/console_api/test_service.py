@@ -9,17 +9,18 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.console_api.harness import FakeDriver
 from tests.e2e.certificates import issue, write_certificate
-from tests.web.harness import hardening_for
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.callers_file import add_caller
-from vncproxy.console_api.service import api_factory
+from vncproxy.console_api.service import api_site
 from vncproxy.console_api.site import ApiSite
+from vncproxy.edge.first_byte import FirstByteFactory
+from vncproxy.edge.pending import PendingConnections
+from vncproxy.entrance import Entrance
 
 _LOCAL = "tcp:8774:interface=127.0.0.1"
 
@@ -36,8 +37,10 @@ class ServiceTests(SynchronousTestCase):
         nothing = cast(Any, None)
         driver = driver or FakeDriver()
         clock = Clock()
-        hardening = hardening_for(clock)
-        return api_factory(settings, clock, driver, nothing, nothing, ["novnc"], hardening)
+        entrance = Entrance(settings, clock)
+        hardening = entrance.hardening(PendingConnections(0, clock))
+        site = api_site(settings, clock, driver, nothing, nothing, ["novnc"], hardening)
+        return entrance.before_api(site, settings.api.api_listen[0])
 
     def assert_fault(self, words: str, *lines: str) -> None:
         with self.assertRaises(ConfigError) as caught:
@@ -50,7 +53,7 @@ class ServiceTests(SynchronousTestCase):
         settings = read_settings(["--config-file=/dev/null"], "test")
         nothing = cast(Any, None)
         with self.assertRaises(ConfigError) as caught:
-            api_factory(settings, Clock(), None, nothing, nothing, [], nothing)
+            api_site(settings, Clock(), None, nothing, nothing, [], nothing)
         self.assertIn("set [vncproxy] compute_driver", str(caught.exception))
 
     def test_without_a_method(self) -> None:
@@ -89,7 +92,7 @@ class ServiceTests(SynchronousTestCase):
         authority = issue("CA", ca=True)
         issue("host", issuer=authority).write(chain, chain)
         built = self.build(f"api_listen = {_LOCAL}\n{token}\napi_cert = {chain}")
-        self.assertIsInstance(built, TLSMemoryBIOFactory)
+        self.assertIsInstance(built, FirstByteFactory)
 
     def test_keystone(self) -> None:
         """Its URL, and a plugin that keystoneauth has."""

@@ -220,7 +220,7 @@ class ExpiryTests(TlsTestCase):
         """An expired certificate is served, and an error every day says so."""
         ended = (self.now - datetime.timedelta(days=3)).date()
         tls = self.server(TlsOptions(self.write("old", days=-3)))
-        text = f"old.pem expired on {ended}, so browsers refuse it; renew it"
+        text = f"old.pem expired on {ended}, so clients refuse it; renew it"
         self.assertEqual(self.said("error"), [text])
         self.assertEqual(Handshake(tls).served, "CN=old")
         self.now += datetime.timedelta(hours=23)

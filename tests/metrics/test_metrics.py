@@ -47,7 +47,9 @@ class MetricsTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.registry = Registry(self.clock, 3.0)
         self.pending = PendingConnections(2, self.clock)
-        self.metrics = NodeMetrics(self.registry, self.pending, {"max_sessions": 7.0}, self.clock)
+        self.metrics = NodeMetrics(
+            self.registry, {"consoles": self.pending}, {"max_sessions": 7.0}, self.clock
+        )
         self.metrics.startService()
         self.addCleanup(self.metrics.stopService)
 
@@ -131,8 +133,8 @@ class NodeMetricsTests(MetricsTestCase):
         for _ in range(3):
             self.pending.enter(object(), _Gone())
         found = self.samples()
-        self.assertEqual(found["vncproxy_unauthenticated_connections"], 2)
-        self.assertEqual(found["vncproxy_connections_turned_away_total"], 1)
+        self.assertEqual(found["vncproxy_unauthenticated_connections{listeners=consoles}"], 2)
+        self.assertEqual(found["vncproxy_connections_turned_away_total{listeners=consoles}"], 1)
 
     def test_limits_and_state(self) -> None:
         """The configured limits stand beside the counts, so that an alert can compare them."""

@@ -6,9 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.config.read import ConfigError
@@ -26,8 +24,8 @@ from vncproxy.console_api.consoles import Consoles
 from vncproxy.console_api.doors import Doors, OpenDoor
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.site import ApiSite
-from vncproxy.console_api.tls import tls_options
 from vncproxy.limits.rate import RateLimit
+from vncproxy.listener import ListenString
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
 from vncproxy.web.server import Hardening
@@ -38,7 +36,7 @@ _LOOPBACK = re.compile(r"(unix:|.*:interface=(127\.|::1|\\:\\:1|localhost))")
 _log = Logger(namespace="vncproxy.api")
 
 
-def api_factory(
+def api_site(
     settings: Settings,
     reactor: Any,  # noqa: ANN401  all of its interfaces
     driver: ComputeDriver | None,
@@ -46,7 +44,7 @@ def api_factory(
     store: SqlTokenStore,
     console_types: Collection[str],
     hardening: Hardening,
-) -> IProtocolFactory:
+) -> ApiSite:
     """Return what serves the API's listeners.
 
     Args:
@@ -75,13 +73,11 @@ def api_factory(
     resource = ConsoleApi(
         Doors(methods, _challenge(settings)), limits, Lookup(driver), consoles, store, reactor
     )
-    site = ApiSite(resource, hardening)
-    if api.api_cert:
-        return TLSMemoryBIOFactory(tls_options(api), False, site)
-    if api.api_client_ca or api.api_key:
-        raise ConfigError("[vncproxy] api_cert: set it; api_key and api_client_ca need it")
-    _warn_of_clear_text(api.api_listen)
-    return site
+    if not api.api_cert:
+        if api.api_client_ca or api.api_key:
+            raise ConfigError("[vncproxy] api_cert: set it; api_key and api_client_ca need it")
+        _warn_of_clear_text(api.api_listen)
+    return ApiSite(resource, hardening)
 
 
 def methods_of(settings: Settings, reactor: Any) -> list[Authenticator]:  # noqa: ANN401
@@ -102,7 +98,7 @@ def methods_of(settings: Settings, reactor: Any) -> list[Authenticator]:  # noqa
 def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401
     match name:
         case "none":
-            exposed = [text for text in settings.api.api_listen if not _LOOPBACK.match(text)]
+            exposed = [text for text in settings.api.api_listen if not _is_local(text)]
             if exposed:
                 raise ConfigError(
                     f"[vncproxy] api_auth: none is for this machine only, but {exposed[0]!r} "
@@ -117,6 +113,12 @@ def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # no
             return CertificateAuthenticator(_callers_file(settings))
         case _:
             return TokenAuthenticator(_callers_file(settings))
+
+
+def _is_local(description: str) -> bool:
+    """Tell whether only this machine reaches a listener; what comes by a balancer may be anyone."""
+    listen = ListenString.parse(description)
+    return not listen.proxy_header and bool(_LOOPBACK.match(listen.endpoint))
 
 
 def _callers_file(settings: Settings) -> CallersFile:
@@ -148,7 +150,8 @@ def _challenge(settings: Settings) -> str:
 
 def _warn_of_clear_text(listeners: Sequence[str]) -> None:
     for description in listeners:
-        if not _LOOPBACK.match(description) and not description.startswith("ssl:"):
+        listen = ListenString.parse(description)
+        if not _is_local(description) and not listen.https and not listen.speaks_twisteds_tls:
             _log.warn(
                 "[vncproxy] api_listen: tokens travel in the clear to {description}; set "
                 "[vncproxy] api_cert, or put a balancer that speaks TLS in front",

@@ -29,7 +29,7 @@ _SESSIONS = b"vncproxy"
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """What the configuration says of TLS towards browsers.
+    """What the configuration says of TLS towards clients.
 
     Attributes:
         cert: PEM file of the certificate for names that no other one is for; None for none.
@@ -37,8 +37,10 @@ class TlsOptions:
         more: PEM files, or directories of ``*.pem``, each with a certificate, its chain and key.
         ciphers: OpenSSL's list for TLS 1.2; None for ours.
         tls_1_3_only: whether TLS 1.2 is refused.
-        client_certificates: whether browsers are asked for one, or must have one.
+        client_certificates: whether clients are asked for one, or must have one.
         client_ca: PEM file of the CAs of these.
+        cert_option: the options that name certificates, for errors.
+        client_ca_option: the one that names the CAs.
     """
 
     cert: str | None
@@ -48,6 +50,8 @@ class TlsOptions:
     tls_1_3_only: bool = False
     client_certificates: ClientCertificates = "off"
     client_ca: str | None = None
+    cert_option: str = "[DEFAULT] cert, [vncproxy] tls_certificates"
+    client_ca_option: str = "[vncproxy] tls_client_ca"
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Give the files of each certificate and its key, the default one first.
@@ -111,12 +115,11 @@ def load_certificates(options: TlsOptions) -> list[ServedCertificate]:
         loaded = [_load(cert, key, options) for cert, key in options.pairs()]
     except OSError as error:
         raise ConfigError(
-            f"{error.filename}: {error.strerror}; see [DEFAULT] cert, [vncproxy] tls_certificates"
+            f"{error.filename}: {error.strerror}; see {options.cert_option}"
         ) from error
     if not loaded:
         raise ConfigError(
-            "there is no certificate: the file of [DEFAULT] cert is missing, and [vncproxy] "
-            "tls_certificates has no *.pem"
+            f"there is no certificate: its file is missing, or not named; see {options.cert_option}"
         )
     return loaded
 
@@ -170,15 +173,15 @@ def _context(options: TlsOptions) -> SSL.Context:
         ) from error
     context.set_verify(_VERIFY[options.client_certificates], _as_openssl_says)
     if options.client_certificates != "off":
-        _trust(context, options.client_ca)
+        _trust(context, options.client_ca, options.client_ca_option)
     return context
 
 
-def _trust(context: SSL.Context, client_ca: str | None) -> None:
+def _trust(context: SSL.Context, client_ca: str | None, option: str) -> None:
     if not client_ca:
         raise ConfigError(
-            "[vncproxy] tls_client_certificates needs the CA of the clients' certificates; "
-            "set [vncproxy] tls_client_ca"
+            f"[vncproxy] tls_client_certificates needs the CA of the clients' certificates; "
+            f"set {option}"
         )
     try:
         with open(client_ca, "rb"):
@@ -186,9 +189,9 @@ def _trust(context: SSL.Context, client_ca: str | None) -> None:
         context.load_verify_locations(client_ca)
         context.load_client_ca(client_ca.encode())
     except OSError as error:
-        raise ConfigError(f"[vncproxy] tls_client_ca: {client_ca}: {error.strerror}") from error
+        raise ConfigError(f"{option}: {client_ca}: {error.strerror}") from error
     except SSL.Error as error:
-        raise ConfigError(f"[vncproxy] tls_client_ca: {client_ca} holds no PEM") from error
+        raise ConfigError(f"{option}: {client_ca} holds no PEM") from error
 
 
 def _as_openssl_says(

@@ -49,7 +49,7 @@ class FirstByteRules:
         trusted: the balancers.
         proxy_header: whether each connection must come from one, and begin with a PROXY header.
         tls: speaks TLS with those who begin it; None for a listener without TLS.
-        tls_only: whether everybody must begin it.
+        tls_only: whether everybody must begin it, even if no certificate is required.
         timeout_s: seconds for the PROXY header and the first byte.
     """
 
@@ -58,6 +58,11 @@ class FirstByteRules:
     tls: TlsServer | None
     tls_only: bool
     timeout_s: float
+
+    @property
+    def refuses_plain(self) -> bool:
+        """Whether everybody must begin TLS now; a reload can change it."""
+        return self.tls is not None and (self.tls_only or self.tls.requires_certificates)
 
 
 class FirstByteFactory(Factory):
@@ -192,7 +197,7 @@ class FirstByte(Protocol):
 
     def _look_at_first_byte(self) -> None:
         secure = self._rules.tls is not None and self._held[0] in _TLS_FIRST_BYTES
-        if self._rules.tls_only and not secure:
+        if self._rules.refuses_plain and not secure:
             self._refused = True
             self._stop_clock()
             self.transport.write(_NOT_TLS_ANSWER)

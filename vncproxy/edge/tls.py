@@ -1,4 +1,4 @@
-"""TLS towards browsers: the certificate for each name, and new files without a restart."""
+"""TLS towards clients: the certificate for each name, and new files without a restart."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _FIRST_LABEL = re.compile(r"^[^.]+")
 
 @implementer(IOpenSSLServerConnectionCreator)
 class TlsServer:
-    """Our side of browsers' TLS.
+    """Our side of clients' TLS.
 
     A running connection keeps the certificate that it began with.
 
     Attributes:
         options: what is served, or shall be once its files are good.
+        requires_certificates: whether who shows none is refused, so that nobody may come without
+            TLS either.
 
     Args:
         options: what to serve.
@@ -74,6 +76,7 @@ class TlsServer:
         self._seen = self.options.fingerprint()
         self._certificates = load_certificates(self.options)
         self._default = self._certificates[0]
+        self.requires_certificates = self.options.client_certificates == "required"
         self._by_name = _by_name(self._certificates)
         for certificate in self._certificates:
             certificate.context.set_tlsext_servername_callback(self._choose)
@@ -93,7 +96,7 @@ class TlsServer:
             left = certificate.ends - self._warned
             if left < datetime.timedelta():
                 self._log.error(
-                    "{path} expired on {day}, so browsers refuse it; renew it",
+                    "{path} expired on {day}, so clients refuse it; renew it",
                     path=certificate.path,
                     day=f"{certificate.ends:%Y-%m-%d}",
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from prometheus_client import (
@@ -43,7 +43,7 @@ class NodeMetrics(Service):
 
     Args:
         sessions: the live ones.
-        pending: the connections without a session.
+        pending: the connections that are nobody's yet, by what listens for them.
         limits: the configured numbers by option; 0 for none.
         clock: runs the measurement of the lag.
 
@@ -54,7 +54,7 @@ class NodeMetrics(Service):
     def __init__(
         self,
         sessions: Registry,
-        pending: PendingConnections,
+        pending: Mapping[str, PendingConnections],
         limits: dict[str, float],
         clock: IReactorTime,
     ) -> None:
@@ -66,8 +66,9 @@ class NodeMetrics(Service):
         registry = self.collected
         Info("vncproxy", "The gateway.", registry=registry).info({"version": __version__})
         ProcessCollector(registry=registry)
-        self._live = _LiveSessions(sessions, pending)
+        self._live = _LiveSessions(sessions)
         registry.register(self._live)
+        registry.register(PendingMetrics(pending))
         self._started = Counter("vncproxy_sessions_started", "Sessions begun.", registry=registry)
         self._ended = Counter(
             "vncproxy_sessions_ended", "Sessions ended, by why.", ["reason"], registry=registry
@@ -182,9 +183,8 @@ class NodeMetrics(Service):
 class _LiveSessions(Collector):
     """What is read from the live sessions when somebody asks, so that it costs nothing before."""
 
-    def __init__(self, sessions: Registry, pending: PendingConnections) -> None:
+    def __init__(self, sessions: Registry) -> None:
         self._sessions = sessions
-        self._pending = pending
         self._to_client = 0
         self._to_server = 0
 
@@ -212,19 +212,43 @@ class _LiveSessions(Collector):
         carried.add_metric(["client"], self._to_client + to_client)
         carried.add_metric(["server"], self._to_server + to_server)
         yield carried
-        pending = GaugeMetricFamily(
-            "vncproxy_unauthenticated_connections", "Connections that have shown no good token yet."
-        )
-        pending.add_metric([], len(self._pending))
-        yield pending
         refused = GaugeMetricFamily(
             "vncproxy_refusals_being_told", "Connections that hear in words why they are refused."
         )
         refused.add_metric([], self._sessions.refused)
         yield refused
+
+
+class PendingMetrics(Collector):
+    """Tells of the connections that are nobody's yet.
+
+    Args:
+        registers: of them, by what listens: consoles, api, metrics.
+    """
+
+    def __init__(self, registers: Mapping[str, PendingConnections]) -> None:
+        self._registers = registers
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        pending = GaugeMetricFamily(
+            "vncproxy_unauthenticated_connections",
+            "Connections that have shown no good token yet.",
+            labels=["listeners"],
+        )
         turned = CounterMetricFamily(
             "vncproxy_connections_turned_away",
             "Connections closed because too many had shown no good token.",
+            labels=["listeners"],
         )
-        turned.add_metric([], self._pending.turned_away)
-        yield turned
+        for name, register in self._registers.items():
+            pending.add_metric([name], len(register))
+            turned.add_metric([name], register.turned_away)
+        return [pending, turned]
+
+
+def pending_metrics(registers: Mapping[str, PendingConnections]) -> CollectorRegistry:
+    """Return the metrics of a process that serves no consoles."""
+    collected = CollectorRegistry()
+    collected.register(PendingMetrics(registers))
+    return collected
