@@ -62,6 +62,7 @@ class Entrance:
         self._settings = settings
         self._clock = clock
         self._can_not_ask: list[str] = []
+        self._of_consoles: set[PendingConnections] = set()
 
     def before_consoles(
         self, site: HardenedSite, description: str, option: str = "[vncproxy] listen"
@@ -74,6 +75,7 @@ class Entrance:
         listen = console_listener(self._settings, description, option)
         if not listen.https:
             self._can_not_ask.append(f"{option}: {description!r}")
+        self._of_consoles.add(site.hardening.pending)
         return self._before(site, listen, self.tls, self._settings.default.ssl_only)
 
     def before_api(self, site: HardenedSite, description: str) -> IProtocolFactory:
@@ -145,7 +147,11 @@ class Entrance:
         if options.cert is None and tls.options.cert == settings.default.cert:
             # It was there before: that it is missing now is a fault, and no wish.
             options = replace(options, cert=settings.default.cert)
+        was_required = tls.requires_certificates
         tls.reload(options)
+        if tls.requires_certificates and not was_required:
+            for pending in self._of_consoles:  # some came without
+                pending.retire()
 
 
 def console_listener(settings: Settings, description: str, option: str) -> ListenString:

@@ -52,10 +52,10 @@ class Reload:
         except ConfigError as error:
             self._log.error("the configuration stays as it was, because {error}", error=error)
             fresh = self._latest
-        for part in self._parts:
-            self._apply(part, fresh)
+        refused = [part for part in self._parts if not self._apply(part, fresh)]
         reloadable = {option for part in self._parts for option in part.options}
         followed = changed_options(self._latest, fresh) & reloadable
+        followed -= {option for part in refused for option in part.options}
         waiting = changed_options(self._at_start, fresh) - reloadable
         self._latest = fresh
         self._log.info(
@@ -66,7 +66,8 @@ class Reload:
                 "only a restart takes over {options}", options=", ".join(sorted(waiting))
             )
 
-    def _apply(self, part: Part, settings: Settings) -> None:
+    def _apply(self, part: Part, settings: Settings) -> bool:
+        """Let a part follow; return whether it did."""
         try:
             part.apply(settings)
         except ConfigError as error:
@@ -75,6 +76,8 @@ class Reload:
                 options=", ".join(part.options),
                 error=error,
             )
+            return False
+        return True
 
 
 def changed_options(old: Settings, new: Settings) -> set[str]:

@@ -67,6 +67,9 @@ def build(
     Raises:
         ConfigError: an option can't be followed.
     """
+    for front in settings.served:
+        for description in front.listeners:  # also of workers, so that faults are told here
+            console_listener(settings, description, front.option)
     database = Database(settings, reactor)
     for line in settings.ignored:
         _log.warn("{line}", line=line)
@@ -199,8 +202,6 @@ def _add_workers(
 ) -> None:
     """Add the processes that serve browsers, and the sockets that they accept from."""
     fronts = [(front, listen) for front in settings.served for listen in front.listeners]
-    for front, description in fronts:
-        console_listener(settings, description, front.option)  # so that faults are told here
     held = [
         (listen, HeldOpen(endpoint_from(reactor, listen, front.option))) for front, listen in fronts
     ]

@@ -101,6 +101,9 @@ class FakeConnection:
     def close_if_idle(self) -> None:
         """Do nothing."""
 
+    def retire(self) -> None:
+        """Do nothing."""
+
 
 class BoundTests(SynchronousTestCase):
     def setUp(self) -> None:

@@ -152,6 +152,9 @@ class _Gone:
     def close_if_idle(self) -> None:
         """Do nothing."""
 
+    def retire(self) -> None:
+        """Do nothing."""
+
 
 class TimedTests(MetricsTestCase):
     def test_a_look_up(self) -> None:

@@ -187,6 +187,24 @@ class ChannelTests(LimitsTestCase):
         self.assertEqual([connection.value() for connection in waiting], [b""] * 3)
 
 
+class RetireTests(LimitsTestCase):
+    def test_who_is_being_answered(self) -> None:
+        """Gets the answer, and then no other on this connection."""
+        self.web.store.pending = []
+        connection = self.web.request(URL, {"Host": "g", "Accept": "application/json"})
+        self.web.pending.retire()
+        self.assertFalse(connection.disconnected)
+        self.web.store.pending[0].callback(self.web.store.grants[self.token.text])
+        self.assertEqual(connection.answer()[0], 200)
+        self.assertTrue(connection.disconnecting)
+
+    def test_who_waits(self) -> None:
+        """Is closed."""
+        connections = [self.web.connect(), self.web.request("/console")]
+        self.web.pending.retire()
+        self.assertTrue(all(connection.disconnected for connection in connections))
+
+
 class EverySiteTests(SynchronousTestCase):
     """Consoles, API and metrics have the same server."""
 

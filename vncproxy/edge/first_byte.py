@@ -172,6 +172,9 @@ class FirstByte(Protocol):
     def close_if_idle(self) -> None:
         """Do nothing: it has yet to become a client."""
 
+    def retire(self) -> None:
+        """Do nothing: what it will be held to are the new rules."""
+
     def _peer(self) -> str | None:
         """Return the peer's address; None for a UNIX socket's."""
         return getattr(self.transport.getPeer(), "host", None)

@@ -32,6 +32,9 @@ class PendingConnection(Protocol):
     def close_if_idle(self) -> None:
         """Close it, unless it may still ask, or be answered; what was written is delivered."""
 
+    def retire(self) -> None:
+        """Take no more requests: the rules by which it was let in have changed."""
+
 
 class PendingConnections(Service):
     """Knows the connections without a session; its stop waits until they are answered.
@@ -89,6 +92,11 @@ class PendingConnections(Service):
         self._idle.pop(accepted, None)
         self._asking.pop(accepted, None)
 
+    def retire(self) -> None:
+        """Let those that are here take no more requests."""
+        for connection in self._all():
+            connection.retire()
+
     def hurry(self) -> None:
         """Let a stop, begun or not, wait for nobody."""
         self._longest_s = 0.0
@@ -100,10 +108,13 @@ class PendingConnections(Service):
         return self._looks.start(_LOOK_S)
 
     def _look(self) -> None:
-        for connection in [*self._idle.values(), *self._asking.values()]:
+        for connection in self._all():
             connection.close_if_idle()
         if not len(self) or self._clock.seconds() - self._stopped >= self._longest_s:
             self._looks.stop()
+
+    def _all(self) -> list[PendingConnection]:
+        return [*self._idle.values(), *self._asking.values()]
 
 
 def accepted_transport(transport: Any) -> Hashable:  # noqa: ANN401  whatever a protocol is given

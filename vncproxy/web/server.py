@@ -166,6 +166,13 @@ class HardenedChannel(HTTPChannel):
         if self._answered and not self.requests:
             self.loseConnection()
 
+    def retire(self) -> None:
+        """Close it, at once or when its request is answered."""
+        if self._handlingRequest:
+            self.persistent = False
+        else:
+            self._abort()
+
     @override
     def rawDataReceived(self, data: bytes) -> None:
         if not self._over:
