@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import socket
 import time
 from functools import cache
 
@@ -101,3 +102,35 @@ class IdleConnectionsTests(SynchronousTestCase):
     def test_the_metrics(self) -> None:
         """The metrics'."""
         self.assert_bounded("metrics_listen")
+
+
+class DripTests(SynchronousTestCase):
+    def test_a_byte_now_and_then(self) -> None:
+        """Holds no connection beyond its time, whatever is served, by TLS or not."""
+        every = EveryListener({"request_timeout": 2, "first_bytes_timeout": 2})
+        self.addCleanup(every.stop)
+        dripping = {place.name: every.connect(place) for place in every.places}
+        heard: dict[str, bytes] = {}
+
+        def all_ended() -> bool:
+            for name, connection in dripping.items():
+                if name not in heard and (answer := _drip(connection)) is not None:
+                    heard[name] = answer
+            return len(heard) == len(dripping)
+
+        self.assertTrue(becomes_true(all_ended))
+        for name, connection in dripping.items():
+            connection.close()
+            self.assertRegex(heard[name], b"^(HTTP/1.1 408 |$)", name)
+
+
+def _drip(connection: socket.socket) -> bytes | None:
+    """Send a byte; return what was said at the connection's end, or None while it lasts."""
+    connection.settimeout(0.1)
+    try:
+        connection.sendall(b"G")
+        return connection.recv(999)
+    except TimeoutError:
+        return None
+    except OSError:
+        return b""

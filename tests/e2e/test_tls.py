@@ -16,7 +16,7 @@ from tests.e2e import fake_targets
 from tests.e2e.certificates import issue, write_certificate
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.handmade import Console, connect, trusting
-from tests.e2e.programs import Gateway, becomes_true, require
+from tests.e2e.programs import Gateway, becomes_true, free_port, require
 
 _WEAK = "ALL:@SECLEVEL=0"  # of the client, so that it is the gateway that refuses
 
@@ -220,3 +220,88 @@ class RenewalTests(TlsTestCase):
         """A changed file is found within seconds; nobody need tell."""
         serial = self.renew()
         self.wait_until(partial(self.is_served, serial))
+
+
+class RequiredTests(TlsTestCase):
+    """A reload to `tls_client_certificates = required`, as one process and as several."""
+
+    workers = 1
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ca = issue("clients' CA", ca=True)
+        self.ca_file, self.mine = self.directory / "ca.pem", self.directory / "mine.pem"
+        self.ca.write(self.ca_file, self.directory / "ca-key")
+        issue("alice", issuer=self.ca).write(self.mine, self.mine)
+
+    def start(self, **options: object) -> None:
+        self.started = self.gateway(
+            {"tls_client_ca": self.ca_file, "workers": self.workers, **options}
+        )
+        for number in range(1, self.workers + 1) if self.workers > 1 else ():
+            self.started.program.wait_for(rf"worker {number}, process \d+, is ready")
+
+    def answered(self, port: int, certificate: Path | None = None, tls: bool = True) -> bytes:
+        """Return the status line that a client is sent; nothing where TLS fails."""
+        context = trusting(self.cert)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        try:
+            with connect(port, context if tls else None) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                return connection.recv(999).partition(b"\r\n")[0]
+        except OSError:
+            return b""
+
+    def answers(self) -> tuple[bytes, ...]:
+        """Return what is said by plain HTTP, by TLS, and by TLS with a certificate."""
+        port = self.started.port
+        return (
+            self.answered(port, tls=False),
+            self.answered(port),
+            self.answered(port, self.mine),
+        )
+
+    def demand(self, word: str) -> None:
+        """Change the option, and tell the gateway."""
+        lines = self.started.config_file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("tls_client_certificates")]
+        at = kept.index("[vncproxy]\n") + 1
+        kept.insert(at, f"tls_client_certificates = {word}\n")
+        self.started.config_file.write_text("".join(kept))
+        self.started.program.signal(signal.SIGHUP)
+
+    def test_from_then_on(self) -> None:
+        """Plain HTTP and who shows none are refused; and served again when that is allowed."""
+        self.start()
+        ok, refused = b"HTTP/1.1 200 OK", b"HTTP/1.1 400 Bad Request"
+        self.assertEqual(self.answers(), (ok, ok, ok))
+        self.demand("required")
+        self.wait_for((refused, b"", ok))
+        self.demand("optional")
+        self.wait_for((ok, ok, ok))
+
+    def wait_for(self, answers: tuple[bytes, ...]) -> None:
+        """Wait until every process answers so, which the kernel chooses from."""
+
+        def all_do() -> bool:
+            return all(self.answers() == answers for _ in range(8 if self.workers > 1 else 1))
+
+        self.assertTrue(becomes_true(all_do), self.answers())
+
+    def test_a_listener_that_can_not_ask(self) -> None:
+        """The reload is refused with its name, and all goes on as before."""
+        plain = free_port()
+        self.start(consoles="novnc, serial", listen_serial=f"tcp:{plain}:interface=127.0.0.1")
+        self.demand("required")
+        self.started.program.wait_for(
+            rf"tls_client_certificates.* not taken over, because \[vncproxy\] listen_serial: "
+            rf"'tcp:{plain}:.*' can't be used: it can't ask for the certificates"
+        )
+        ok = b"HTTP/1.1 200 OK"
+        self.assertEqual(self.answers(), (ok, ok, ok))
+        self.assertEqual(self.answered(plain, tls=False), ok)
+
+
+class RequiredOfWorkersTests(RequiredTests):
+    workers = 2
