@@ -69,7 +69,8 @@ class EveryListener:
 
     Attributes:
         gateway: it.
-        places: its listeners; the metrics' is the last.
+        places: its listeners; the plain one is the first, the metrics' the last.
+        console_url: opens a console at the plain one.
 
     Args:
         options: more lines of ``[vncproxy]``.
@@ -92,23 +93,22 @@ class EveryListener:
             f"{it.option} = {it.words}tcp:{it.port}:interface=127.0.0.1:backlog=4096\n"
             for it in self.places
         )
+        here = f"http://127.0.0.1:{self.places[0].port}"
         self.gateway = Gateway(
             {
                 "trusted_proxies": "127.0.0.1",
                 "compute_driver": "inventory",
                 "inventory_file": inventory,
                 "api_auth": "none",
+                "max_sessions_per_token": 0,  # all visits are made with one
                 **(options or {}),
             },
             cert=self.cert,
-            more=listeners,
+            more=f"{listeners}[vnc]\nnovncproxy_base_url = {here}/console\n",
         )
-        self.gateway.program.wait_for(f"listening on .*api_listen|listening on .*{self._last}")
-        self._path = f"/?token={self.gateway.console_url(self._target.port)[-36:]}"
-
-    @property
-    def _last(self) -> int:
-        return self.places[-2].port  # the API's listeners start last
+        self.gateway.program.wait_for(rf"listening on .*tcp:{self.places[-2].port}:")  # the last
+        self.console_url = self.gateway.console_url(self._target.port)
+        self._path = f"/?token={self.console_url[-36:]}"
 
     def stop(self) -> None:
         """Stop it."""

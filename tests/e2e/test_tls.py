@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
@@ -220,6 +221,65 @@ class RenewalTests(TlsTestCase):
         """A changed file is found within seconds; nobody need tell."""
         serial = self.renew()
         self.wait_until(partial(self.is_served, serial))
+
+
+class ApiRenewalTests(TlsTestCase):
+    """The API's certificate is as the consoles': looked at, and read again at SIGHUP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.port = free_port()
+        self.api_cert = self.directory / "api.pem"
+        inventory = self.directory / "servers.yaml"
+        inventory.write_text("servers: []\n")
+        self.options: dict[str, object] = {
+            "compute_driver": "inventory",
+            "inventory_file": inventory,
+            "api_auth": "none",
+            "api_listen": f"tcp:{self.port}:interface=127.0.0.1",
+            "api_cert": self.api_cert,
+        }
+        self.renew()
+
+    def renew(self) -> int:
+        """Write a new certificate; return its serial number."""
+        issued = issue("127.0.0.1")
+        issued.write(self.api_cert, self.api_cert)
+        return issued.certificate.serial_number
+
+    def served(self) -> int:
+        """Return the serial number of what the API shows."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with connect(self.port, context) as connection:
+            der = connection.getpeercert(binary_form=True)  # type: ignore[attr-defined]
+        return x509.load_der_x509_certificate(der).serial_number
+
+    def is_served(self, serial: int) -> bool:
+        return self.served() == serial
+
+    def test_renewed(self) -> None:
+        """Without a signal, and by one; a broken file changes nothing, and is named."""
+        for workers in (1, 2):  # of several processes it is the parent that serves the API
+            gateway = self.gateway({**self.options, "workers": workers})
+            gateway.program.wait_for(f"listening on tcp:{self.port}")
+            serial = self.renew()
+            self.assertTrue(becomes_true(partial(self.is_served, serial)))
+            whole = self.api_cert.read_bytes()
+            self.api_cert.write_bytes(whole[:99])
+            gateway.program.signal(signal.SIGHUP)
+            gateway.program.wait_for(
+                rf"the certificates stay as they were, because {self.api_cert}"
+            )
+            self.assertEqual(self.served(), serial)
+            serial = self.renew()
+            gateway.program.signal(signal.SIGHUP)
+            self.assertTrue(becomes_true(partial(self.is_served, serial)))
+            with connect(self.port) as plain:
+                plain.sendall(b"GET /servers HTTP/1.1\r\nX-Auth-Token: secret\r\n\r\n")
+                self.assertIn(b"TLS only", plain.recv(999))
+            gateway.stop()
 
 
 class RequiredTests(TlsTestCase):
