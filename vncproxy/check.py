@@ -28,7 +28,7 @@ from vncproxy.entrance import (
     trusted_items,
 )
 from vncproxy.errors import GatewayError
-from vncproxy.limits.build import most_descriptors, most_sessions_of
+from vncproxy.limits.build import most_descriptors, most_pending_of, most_sessions_of
 from vncproxy.listener import ListenString, endpoint_from
 from vncproxy.openstack.deployment import try_port_check
 from vncproxy.rfb.reader import TlsDemand
@@ -225,7 +225,8 @@ def _limits(settings: Settings) -> str:
             f"[vncproxy] max_sessions: {most} sessions need {needed} open files, and the limit is "
             f"{descriptors}; raise it (LimitNOFILE, ulimit -n)"
         )
-    return f"{most or 'any number of'} sessions, with {descriptors} open files"
+    pending = most_pending_of(settings, descriptors) or "any number"
+    return f"{most or 'any number of'} sessions, {pending} before, with {descriptors} open files"
 
 
 def _audit_log(path: str | None) -> str:

@@ -22,6 +22,7 @@ from vncproxy.database import Database
 from vncproxy.entrance import Entrance
 from vncproxy.interfaces import Leg, Limits, Tap
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
+from vncproxy.limits.build import most_descriptors, most_pending_of
 from vncproxy.listener import Listener
 from vncproxy.model import Grant, SessionFacts
 from vncproxy.observers import Observers
@@ -146,7 +147,7 @@ class Consoles:
             around.reactor,
             kind.takes_text,
         )
-        most_told = settings.limits.max_unauthenticated
+        most_told = most_pending_of(settings, most_descriptors())
         site = ConsoleSite(
             pages=_pages(settings, kind),
             upgrade=ConsoleUpgrade(admission, policy, around.registry, websockets, most_told),

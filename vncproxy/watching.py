@@ -19,7 +19,7 @@ from vncproxy.config.settings import Settings
 from vncproxy.edge.pending import PendingConnections
 from vncproxy.entrance import Entrance
 from vncproxy.interfaces import GrantCheck, SessionObserver
-from vncproxy.limits.build import most_sessions_of, use_all_descriptors
+from vncproxy.limits.build import most_pending_of, most_sessions_of, use_all_descriptors
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.registry import Registry
@@ -73,7 +73,7 @@ def watching(
     Raises:
         ConfigError: the audit log can't be opened, or prometheus-client is not installed.
     """
-    found = Watching(PendingConnections(settings.limits.max_unauthenticated, clock))
+    found = Watching(PendingConnections(_most_pending(settings), clock))
     options = settings.watching
     if options.metrics_listen:
         try:
@@ -99,8 +99,12 @@ def pending_beside(settings: Settings, clock: IReactorTime) -> dict[str, Pending
     Each has its own, so that a flood of one closes no connection of another.
     """
     served = {"api": settings.api.api_listen, "metrics": settings.watching.metrics_listen}
-    most = settings.limits.max_unauthenticated
+    most = _most_pending(settings)
     return {name: PendingConnections(most, clock) for name, listen in served.items() if listen}
+
+
+def _most_pending(settings: Settings) -> int:
+    return most_pending_of(settings, use_all_descriptors())
 
 
 def metrics_listener(
@@ -144,7 +148,7 @@ def _numbers(settings: Settings) -> dict[str, float]:
     return {
         "connection_rate": limits.connection_rate,
         "failed_tokens": limits.failed_tokens,
-        "max_unauthenticated": limits.max_unauthenticated,
+        "max_unauthenticated": _most_pending(settings),
         "max_sessions": most_sessions_of(settings, use_all_descriptors()),
         "max_sessions_per_client": limits.max_sessions_per_client,
         "max_sessions_per_instance": limits.max_sessions_per_instance,

@@ -236,6 +236,35 @@ class CheckCommandTests(CommandTestCase):
         )
         self.assertEqual(self.check()[1]["console API"], (True, "lets in by none"))
 
+    def test_listeners_of_programs(self) -> None:
+        """Words of the API's and the metrics' that can't be followed, and the API's certificate."""
+        inventory = self.directory / "servers.yaml"
+        inventory.write_text("servers: []\n")
+        api = f"api_auth = none\ncompute_driver = inventory\ninventory_file = {inventory}\n"
+        self.configure(f"{api}api_listen = https:unix:/run/a\nmetrics_listen = haproxy:tcp:1\n")
+        found = self.check()[1]
+        for subject, words in (
+            (
+                "console API",
+                "[vncproxy] api_listen: 'https:unix:/run/a' can't be used: https: needs",
+            ),
+            ("metrics", "[vncproxy] metrics_listen: 'haproxy:tcp:1' can't be used: haproxy: needs"),
+        ):
+            ok, text = found[subject]
+            self.assertEqual((ok, words in text), (False, True), text)
+        cert = self.directory / "api.pem"
+        write_certificate(cert, days=-1)
+        self.configure(f"{api}api_listen = unix:/run/a\napi_cert = {cert}\n")
+        self.assertIn("api.pem expired on", self.check()[1]["API certificate"][1])
+
+    def test_listeners_that_can_not_ask(self) -> None:
+        """Where clients' certificates are required, plain listeners are a mistake."""
+        self.configure(
+            "consoles = serial\nlisten_serial = tcp:1\ntls_client_certificates = required\n"
+        )
+        ok, text = self.check()[1]["serial listener"]
+        self.assertEqual((ok, "[vncproxy] listen_serial: 'tcp:1' can't" in text), (False, True))
+
     def test_a_bad_listener(self) -> None:
         """An endpoint string that is none, and words before one that can't be followed."""
         for listen, words in {

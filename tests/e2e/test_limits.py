@@ -306,6 +306,8 @@ class WorkersTests(LimitsTestCase):
             ("vncproxy_refusals_total{reason=token-full,worker=%d}", 90),
         ]:
             self.assertEqual(sum(found[name % worker] for worker in (1, 2)), total)
+        here = "vncproxy_unauthenticated_connections{listeners=metrics,worker=parent}"
+        self.assertEqual(found[here], 1)  # this scrape
 
     def open(self) -> ScriptedBrowser:
         browser = ScriptedBrowser(self.url)

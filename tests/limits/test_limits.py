@@ -19,7 +19,7 @@ from vncproxy.errors import (
     TooManyFailedTokens,
 )
 from vncproxy.limits.address import client_of
-from vncproxy.limits.build import most_sessions_of
+from vncproxy.limits.build import most_pending_of, most_sessions_of
 from vncproxy.limits.failures import FailedTokens
 from vncproxy.limits.rate import MOST_CLIENTS, Rate
 from vncproxy.limits.seats import MostSessions, Seats
@@ -240,6 +240,16 @@ class MostSessionsTests(SynchronousTestCase):
         settings = read_settings([], "vncproxy")
         for descriptors, most in ((1024, 206), (4096, 998), (524288, 261094)):
             self.assertEqual(most_sessions_of(settings, descriptors), most)
+
+    def test_pending_connections(self) -> None:
+        """They never take more than half of the open files, of all kinds of listeners together."""
+        settings = read_settings([], "vncproxy")
+        for descriptors, most in ((1024, 256), (4096, 1000), (524288, 1000)):
+            self.assertEqual(most_pending_of(settings, descriptors), most)
+        watching = replace(settings.watching, metrics_listen="tcp:1")
+        more = replace(settings, watching=watching, api=replace(settings.api, api_listen=("x",)))
+        self.assertEqual(most_pending_of(more, 1024), 128)
+        self.assertEqual(most_sessions_of(more, 1024), most_sessions_of(settings, 1024))
 
     def test_a_number(self) -> None:
         """A number in the configuration is the number."""

@@ -50,9 +50,26 @@ def most_sessions_of(settings: Settings, descriptors: int) -> int:
     """Return how many sessions a process with so many descriptors may have; 0 for any number."""
     if settings.limits.max_sessions is not None:
         return settings.limits.max_sessions
-    # Those that wait, and those that are told why they are refused; but never most of them all.
-    others = min(2 * settings.limits.max_unauthenticated, descriptors // 2) + _OTHER_DESCRIPTORS
+    pending = most_pending_of(settings, descriptors) * _shares_of_pending(settings)
+    others = pending + _OTHER_DESCRIPTORS
     return max(1, (descriptors - others) // _OF_A_SESSION)
+
+
+def most_pending_of(settings: Settings, descriptors: int) -> int:
+    """Return how many connections each kind of listener may have that are nobody's yet.
+
+    It is what is configured, but of all descriptors half are for sessions: where none is left for
+    a new connection, nobody gets in. 0 is for any number.
+    """
+    return min(
+        settings.limits.max_unauthenticated, descriptors // 2 // _shares_of_pending(settings)
+    )
+
+
+def _shares_of_pending(settings: Settings) -> int:
+    """Return how often so many may be in one process: those that wait, those that are told why."""
+    beside = [settings.api.api_listen, settings.watching.metrics_listen]
+    return 2 + sum(map(bool, beside))
 
 
 def use_all_descriptors() -> int:

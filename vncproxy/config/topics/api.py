@@ -29,8 +29,9 @@ OPTIONS: list[cfg.Opt] = [
         "api_listen",
         default=[],
         help="Twisted endpoint string of a listener of the console API, such as "
-        "`tcp:8774:interface=127.0.0.1`; may be given several times. Unset: no API. It needs "
-        "`compute_driver` and `api_auth`. See docs/api.md.",
+        "`tcp:8774:interface=127.0.0.1`; may be given several times. The words `https:` (TLS only) "
+        "and `haproxy:` stand before it as in `listen`. Unset: no API. It needs `compute_driver` "
+        "and `api_auth`. See docs/api.md.",
     ),
     cfg.ListOpt(
         "api_auth",
@@ -49,7 +50,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "api_cert",
         help="PEM file of the API's certificate (and its key, where `api_key` is unset). With it "
-        "every `api_listen` speaks TLS.",
+        "every `api_listen` speaks TLS, and nothing else. Read again when it changes, as are "
+        "`api_key` and `api_client_ca`.",
     ),
     cfg.StrOpt("api_key", help="PEM file of that certificate's private key."),
     cfg.StrOpt(

@@ -55,9 +55,10 @@ OPTIONS: list[cfg.Opt] = [
         "max_unauthenticated",
         default=1000,
         min=0,
-        help="Connections at once that have shown no good token yet; at this number the one that "
-        "waits longest is closed for a new one. As many again may be hearing why they are "
-        "refused. 0: any number.",
+        help="Connections at once that have shown no good token yet, from their accept on; at this "
+        "number the one that waits longest is closed for a new one. As many again may be hearing "
+        "why they are refused, and the API's and the metrics' listeners have as many each. Never "
+        "more than half of the open files in all. 0: any number.",
     ),
     cfg.IntOpt(
         "max_request_size",

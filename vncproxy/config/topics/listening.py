@@ -25,7 +25,8 @@ OPTIONS: list[cfg.Opt] = [
         help="Twisted endpoint string of a noVNC listener; may be given several times. It takes "
         "the place of `[vnc] novncproxy_host` and `novncproxy_port`. The word `https:` before it "
         "adds TLS by the gateway's certificates (plain HTTP is served there too, unless "
-        "`ssl_only`), `haproxy:` before that the PROXY protocol. Examples: "
+        "`ssl_only`, or `tls_client_certificates = required`), `haproxy:` before that the PROXY "
+        "protocol. Examples: "
         "`https:tcp6:443:interface=\\:\\:`, `tcp:6080:interface=127.0.0.1`, "
         "`unix:/run/vncproxy/http.sock:mode=660`, `https:systemd:domain=INET6:index=0`, "
         "`haproxy:https:tcp:443`. A UNIX socket without a mode gets 660: its owner and its group "
@@ -35,7 +36,8 @@ OPTIONS: list[cfg.Opt] = [
         "request_timeout",
         default=30.0,
         min=0.1,
-        help="Seconds that a browser may take to send a request, or to send the next one.",
+        help="Seconds that a client may take to send a request, or the next one, or to take some "
+        "of an answer; of the consoles, the API and the metrics.",
     ),
     cfg.ListOpt(
         "frame_ancestors",

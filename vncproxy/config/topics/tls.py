@@ -33,7 +33,8 @@ OPTIONS: list[cfg.Opt] = [
         default="off",
         choices=["off", "optional", "required"],
         help="Whether browsers are asked for a certificate, or must have one. Its subject is in "
-        "the log.",
+        "the log. With `required` plain HTTP is refused on all listeners of consoles, and one "
+        "without `https:`, which can't ask, keeps the gateway from starting.",
     ),
     cfg.StrOpt(
         "tls_client_ca",

@@ -22,7 +22,9 @@ OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "metrics_listen",
         help="Twisted endpoint string of a listener that serves Prometheus' metrics at /metrics, "
-        "to anyone who reaches it: `tcp:9101:interface=127.0.0.1`. Needs vncproxy[metrics].",
+        "to anyone who reaches it: `tcp:9101:interface=127.0.0.1`. The words `https:` (TLS only, "
+        "by the consoles' certificates) and `haproxy:` stand before it as in `listen`. Needs "
+        "vncproxy[metrics].",
     ),
     cfg.StrOpt(
         "audit_log",
