@@ -75,9 +75,15 @@ class EveryListener:
     Args:
         options: more lines of ``[vncproxy]``.
         metrics: the words before the metrics' endpoint.
+        flags: more of twistd's command line.
     """
 
-    def __init__(self, options: dict[str, object] | None = None, metrics: str = "") -> None:
+    def __init__(
+        self,
+        options: dict[str, object] | None = None,
+        metrics: str = "",
+        flags: tuple[str, ...] = (),
+    ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.cert = self._directory / "cert.pem"
         write_certificate(self.cert)
@@ -103,6 +109,7 @@ class EveryListener:
                 "max_sessions_per_token": 0,  # all visits are made with one
                 **(options or {}),
             },
+            flags=flags,
             cert=self.cert,
             more=f"{listeners}[vnc]\nnovncproxy_base_url = {here}/console\n",
         )

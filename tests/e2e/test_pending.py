@@ -134,3 +134,27 @@ def _drip(connection: socket.socket) -> bytes | None:
         return None
     except OSError:
         return b""
+
+
+class HstsTests(SynchronousTestCase):
+    def test_what_is_said_by_tls(self) -> None:
+        """Strict-Transport-Security is said by TLS, whatever is served, and by nothing else."""
+        every = EveryListener({"hsts_max_age": 60}, metrics="haproxy:https:")
+        self.addCleanup(every.stop)
+        for place in every.places:
+            with every.connect(place) as connection:
+                answer = every.ask(connection, place)
+            said = b"Strict-Transport-Security: max-age=60\r\n" in answer
+            self.assertEqual(said, place.speaks_tls, place.name)
+
+    def test_plain_http_where_programs_speak_tls(self) -> None:
+        """API and metrics refuse it; consoles serve it, unless told otherwise."""
+        for ssl_only in (False, True):
+            every = EveryListener(metrics="https:", flags=("--ssl_only",) * ssl_only)
+            self.addCleanup(every.stop)
+            for place in every.places:
+                if place.words != "https:":
+                    continue
+                with socket.create_connection(("127.0.0.1", place.port)) as plain:
+                    refused = b"TLS only" in every.ask(plain, place)
+                self.assertEqual(refused, ssl_only or place.kind != "consoles", place.name)
