@@ -43,6 +43,20 @@ class DiscoveryTests(ApiTestCase):
         body = self.get("/v2.1/", token=None, X_Forwarded_Proto="https")
         self.assertEqual(body["version"]["links"][0]["href"], "https://api.example:8774/v2.1/")
 
+    def test_one_host_and_one_scheme(self) -> None:
+        """What can't be a host, or a scheme, is not put into links: it is refused."""
+        cases: list[dict[str, str | None]] = [
+            *({"Host": host} for host in ("", "a@b", "a/x", "a, b", '"a', "a b", "[::1", "a:x")),
+            {"Host": None},
+            *({"X_Forwarded_Proto": proto} for proto in ("http, https", "ftp", "https:")),
+        ]
+        for headers in cases:
+            for path in ("/", "/v2.1/servers/web"):
+                status, _, body = self.ask("GET", path, **headers)
+                self.assertEqual((status, list(body)), (400, ["badRequest"]), headers)
+        self.assertEqual(len(self.lines), 24)
+        self.assertNotIn("://a", "".join(self.lines))
+
     def test_microversion_headers(self) -> None:
         """Every answer names its version in both headers, and varies by them."""
         for version, used in (("2.6", "2.6"), ("latest", "2.104"), (None, "2.1")):

@@ -25,6 +25,7 @@ from vncproxy.console_api.callers_file import (
 )
 from vncproxy.console_api.doors import Doors, OpenDoor, UnknownToken, presented_by
 from vncproxy.console_api.faults import Fault
+from vncproxy.errors import Malformed
 
 _ID = "6f1c2d3e-4b5a-4c6d-8e7f-0123456789ab"
 
@@ -222,3 +223,5 @@ class DoorTests(FileTestCase):
             presented = presented_by(self.request(Host=host))
             asking = Deferred.fromCoroutine(door.caller_of(presented))
             self.assertEqual(self.failureResultOf(asking, Fault).value.status, 403)
+        for host in ("", "localhost@evil", "[::1]evil.example", "localhost:x", "127.0.0.1, evil"):
+            self.assertRaises(Malformed, presented_by, self.request(Host=host))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vncproxy.edge.forwarded import Hop, client_of, forwarded, x_forwarded_for
+from vncproxy.edge.forwarded import Hop, client_of, forwarded, scheme_of, x_forwarded_for
 from vncproxy.edge.networks import TrustedProxies, plain_address
 
 BALANCERS = TrustedProxies(["10.0.0.0/24", "2001:db8:ba1::/48", "unix"])
@@ -38,7 +38,16 @@ class NetworksTests(SynchronousTestCase):
         """An address has one form, whatever socket it came by."""
         self.assertEqual(plain_address("::FFFF:192.0.2.1"), "192.0.2.1")
         self.assertEqual(plain_address("2001:DB8:0::1"), "2001:db8::1")
-        self.assertIsNone(plain_address("unknown"))
+        for text in (
+            "unknown",
+            "192.0.2.1%eth0",
+            "192.0.2.1%",
+            "fe80::1%",
+            "::1 ",
+            "[::1]",
+            "01.2.3.4",
+        ):
+            self.assertIsNone(plain_address(text), text)
 
 
 class HopsTests(SynchronousTestCase):
@@ -49,6 +58,31 @@ class HopsTests(SynchronousTestCase):
             [hop.client for hop in x_forwarded_for(values)],
             ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", None],
         )
+
+    def test_a_node_in_another_form(self) -> None:
+        """An address with anything beside it is none, and nothing before it counts."""
+        for text in (
+            *("192.0.2.1:x", "192.0.2.1:", "192.0.2.1:80:80", "[2001:db8::1]x", "[2001:db8::1"),
+            *("[192.0.2.1]", "[]", "x[::1]", "192.0.2.1 192.0.2.2", "a@192.0.2.1", "192.0.2.1%0"),
+        ):
+            self.assertEqual(x_forwarded_for([text]), [Hop(None)], text)
+        for text in ("192.0.2.1:_a1", "192.0.2.1"):
+            self.assertEqual(x_forwarded_for([text]), [Hop("192.0.2.1")], text)
+
+    def test_schemes(self) -> None:
+        """X-Forwarded-Proto is one word of four, in any case, or says nothing."""
+        for values, scheme in (
+            ([], None),
+            ([b""], None),
+            ([b" ", b""], None),
+            ([b"https"], "https"),
+            ([b" HTTPS ", b""], "https"),
+            ([b"wss"], "wss"),
+        ):
+            self.assertEqual(scheme_of(values), scheme, values)
+        for bad in (b"https, http", b"https,", b"ftp", b"https://", b"null", b"\xff", b"http s"):
+            self.assertRaises(ValueError, scheme_of, [bad])
+        self.assertRaises(ValueError, scheme_of, [b"https", b"https"])
 
     def test_forwarded(self) -> None:
         """The examples of RFC 7239 §4, and what only looks like it."""
@@ -78,7 +112,8 @@ class HopsTests(SynchronousTestCase):
     def test_what_balancers_say_is_heard(self, addresses: list[object], proto: str) -> None:
         """Addresses come out as they went in."""
         plain = [plain_address(str(address)) for address in addresses]
-        said = ", ".join(f'for="[{a}]:1";proto={proto}' for a in addresses)
+        nodes = [f"[{a}]" if ":" in str(a) else str(a) for a in addresses]
+        said = ", ".join(f'for="{node}:1";proto={proto}' for node in nodes)
         self.assertEqual([hop.client for hop in forwarded([said])], plain)
         self.assertEqual({hop.proto for hop in forwarded([said])}, {proto})
         said = ", ".join(str(address) for address in addresses)

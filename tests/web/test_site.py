@@ -106,6 +106,31 @@ class HeaderTests(SiteTestCase):
         self.assertEqual(new[0], 200)
 
 
+class HostTests(SiteTestCase):
+    def test_one_host(self) -> None:
+        """A page needs exactly one Host, with one host (RFC 9112 §3.2)."""
+        for host in ("", "a, b", "u@gateway", "gateway/", "gateway:x", "[::1", "\\", "a b"):
+            status, headers, body = self.web.request("/console", {"Host": host}).answer()
+            self.assertEqual((status, headers["content-type"]), (400, "application/json"), host)
+            self.assertIn(b"Host", body)
+        for head in (b"", b"Host: gateway\r\nHost: gateway\r\n"):
+            connection = self.web.connect()
+            connection.send(b"GET /console HTTP/1.1\r\n" + head + b"\r\n")
+            self.assertEqual(connection.answer()[0], 400)
+
+    def test_a_health_check_of_http_1_0(self) -> None:
+        """HTTP/1.0 knows no Host, and balancers ask in it."""
+        connection = self.web.connect()
+        connection.send(b"GET /console HTTP/1.0\r\n\r\n")
+        self.assertEqual(connection.answer()[0], 200)
+
+    def test_a_target_with_a_host(self) -> None:
+        """A target that is a URL is the same as its path, if it names the Host."""
+        self.assertEqual(self.get("http://gateway:6080/console?x=1")[0], 200)
+        for target in ("http://other/console", "console", "http://gateway/console"):
+            self.assertEqual(self.get(target)[0], 400, target)
+
+
 class ClosedDoorTests(SiteTestCase):
     def assert_nothing(self, connection: Connection) -> None:
         status, headers, body = connection.answer()

@@ -60,16 +60,45 @@ class PathTests(UpgradeTestCase):
             connection = self.web.upgrade(f"{path}?token={_TOKEN}")
             self.assert_opened(connection)
 
-    def test_absolute_and_odd_targets(self) -> None:
-        """A token is decoded once only, and the last one that is not empty counts."""
+    def test_odd_queries(self) -> None:
+        """A token is decoded once only, and may be said twice, or be empty beside its value."""
         for query in (
-            f"token=wrong&token={_TOKEN}",
+            f"token={_TOKEN}&token={_TOKEN}",
             f"token={_TOKEN}&token=",
+            f"token={_TOKEN}&path=websockify%3Ftoken%3D{_TOKEN}",
+            f"token={_TOKEN}&path=websockify",
             f"a=b&token={_TOKEN.replace('-', '%2D')}",
         ):
             self.assert_opened(self.web.upgrade(f"/?{query}"))
         self.web.upgrade(f"/?token={_TOKEN.replace('-', '%252D')}")
         self.assertEqual(self.web.observer.events[-1], "refused token-invalid")
+
+    def test_two_tokens(self) -> None:
+        """Two different tokens in one URL are malformed, for upgrades and for verdicts."""
+        for query in (
+            f"token=wrong&token={_TOKEN}",
+            f"token={_TOKEN}&token=wrong",
+            f"token={_TOKEN};token=wrong",
+            f"token={_TOKEN}&token={_TOKEN}&%74oken=wrong",
+            f"token={_TOKEN}&path=websockify%3Ftoken%3Dwrong",
+            f"path=%3Fx%3D1%26token%3Dwrong&token={_TOKEN}",
+        ):
+            for ask in (self.web.upgrade, self.web.request):
+                refused = self.assert_refused(ask(f"/?{query}"), 400, "malformed")
+                self.assertIn("two different", refused)
+                self.web.observer.events.clear()
+        self.assertEqual(self.web.store.asked, [])
+
+    def test_targets_with_a_host(self) -> None:
+        """A target that is a URL must name the Host; any other that is no path is malformed."""
+        for target in (
+            *("http://evil.example/", "http://gateway/", "http://gateway:6080@evil.example/"),
+            *("ftp://gateway:6080/", "gateway:6080", "http://", "http:///", "\\"),
+        ):
+            self.web.observer.events.clear()
+            self.assert_refused(self.web.upgrade(f"{target}?token={_TOKEN}"), 400, "malformed")
+        self.assert_opened(self.web.upgrade(f"http://gateway:6080/x?token={_TOKEN}"))
+        self.assert_opened(self.web.upgrade(f"HTTP://gateway:6080?token={_TOKEN}"))
 
     def test_a_token_in_a_cookie(self) -> None:
         """Old pages keep it there; malformed parts are passed over."""
@@ -115,6 +144,18 @@ class HandshakeTests(UpgradeTestCase):
             self.assertIn(named, message)
         self.assertEqual(self.web.store.asked, [])
 
+    def test_one_host_and_one_scheme(self) -> None:
+        """A Host, or a balancer's scheme, of another form than its one is malformed."""
+        for host in ("", "a, b", "a b", "u@a", "a/", "a:x", "::1", "[::1", "a\\b"):
+            self.web.observer.events.clear()
+            connection = self.web.upgrade(f"/?token={_TOKEN}", host=host)
+            self.assertIn("Host", self.assert_refused(connection, 400, "malformed"))
+        for scheme in ("https, http", "ftp", "https://"):
+            self.web.observer.events.clear()
+            connection = self.web.upgrade(f"/?token={_TOKEN}", x_forwarded_proto=scheme)
+            self.assertIn("Proto", self.assert_refused(connection, 400, "malformed"))
+        self.assertEqual(self.web.store.asked, [])
+
     def test_two_hosts(self) -> None:
         """Of two Host headers neither is the right one."""
         connection = self.web.connect()
@@ -130,6 +171,58 @@ class HandshakeTests(UpgradeTestCase):
             rest = request_bytes("/", HANDSHAKE).split(b"\r\n", 1)[1]
             connection.send(line + b"\r\n" + rest)
             self.assert_refused(connection, 400, "malformed")
+
+
+class OriginTests(UpgradeTestCase):
+    def test_one_origin_in_its_one_form(self) -> None:
+        """What only a lenient parser takes for the gateway's page is refused, in one line each."""
+        for origin in (
+            r"http://evil.example\@gateway:6080",
+            "http://evil@gateway:6080",
+            "http://gateway:6080, http://evil.example",
+            *("http://gateway:6080/", "null", "", "HTTP://gateway:6080", "gateway:6080"),
+        ):
+            connections = [
+                self.web.upgrade(f"/?token={_TOKEN}", origin=origin),
+                self.verdict(Origin=origin),
+                self.verdict(X_Console_Origin=origin),
+                self.verdict(Origin=origin, X_Console_Origin="http://gateway"),
+            ]
+            self.assertEqual(self.web.observer.events, ["refused origin-refused"] * 4, origin)
+            for connection in connections:
+                self.assertEqual(connection.answer()[0], 403, origin)
+            self.web.observer.events.clear()
+        self.assertEqual(self.web.store.asked, [])
+
+    def test_two_headers(self) -> None:
+        """Of two Origin headers neither is the right one, even where they agree."""
+        request = request_bytes(f"/?token={_TOKEN}", {**HANDSHAKE, "Origin": "http://gateway"})
+        for second in (b"http://gateway", b"http://evil.example"):
+            connection = self.web.connect()
+            connection.send(request[:-2] + b"Origin: " + second + b"\r\n\r\n")
+            self.assert_refused(connection, 403, "origin-refused")
+            self.web.observer.events.clear()
+
+    def test_the_gateway_s_own_pages(self) -> None:
+        """A page of the same host, and one of allowed_origins, open consoles and get verdicts."""
+        base = self.web.store.grants[_TOKEN].access_url_base or ""
+        scheme = base.partition(":")[0]
+        for host in ("gateway:6080", "gateway", "GATEWAY:1", "dashboard.example"):
+            origin = f"{scheme}://{host}"
+            self.assert_opened(self.web.upgrade(f"/?token={_TOKEN}", origin=origin))
+            self.assertEqual(self.verdict(X_Console_Origin=origin).answer()[0], 200)
+
+    def test_what_a_balancer_says(self) -> None:
+        """X-Forwarded-Proto is one word in any case, and says nothing where it is empty."""
+        scheme = (self.web.store.grants[_TOKEN].access_url_base or "").partition(":")[0]
+        for said, origin in ((scheme.upper(), "x://gateway"), ("", f"{scheme}://gateway")):
+            self.assert_opened(
+                self.web.upgrade(f"/?token={_TOKEN}", origin=origin, x_forwarded_proto=said)
+            )
+
+    def verdict(self, **headers: str) -> Connection:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.web.request(f"/?token={_TOKEN}", {"Host": "gateway:6080", **named})
 
 
 class RefusalTests(UpgradeTestCase):

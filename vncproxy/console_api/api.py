@@ -34,7 +34,7 @@ from vncproxy.console_api.versions import (
     version_document,
     version_of,
 )
-from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
+from vncproxy.errors import Malformed, StoreUnavailable, TokenExpired, TokenInvalid
 from vncproxy.limits.rate import RateLimit
 from vncproxy.model import Token
 from vncproxy.tokens.issue import Issued
@@ -123,6 +123,8 @@ class ConsoleApi(Resource):
             body = await self._dispatch(call, call.caller)
         except Fault as fault:
             self._refuse(call, fault, versions)
+        except Malformed as error:
+            self._refuse(call, Fault(400, f"{error}."), versions)
         except ComputeError as error:
             self._refuse(call, fault_of(error), versions)
         except StoreUnavailable as error:

@@ -14,6 +14,7 @@ from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.versions import LOWEST, Microversion
 from vncproxy.model import Token, new_request_id, token_id
+from vncproxy.web.request import came_by_tls, host_of
 
 TOKENS = "os-console-auth-tokens"
 _COLLECTIONS = ("servers", TOKENS)
@@ -66,12 +67,14 @@ class Call:
 
     @property
     def root(self) -> str:
-        """URL of the API as the client knows it, without a slash at its end."""
-        request = self.request
-        forwarded = (request.getHeader("x-forwarded-proto") or "").split(",")[-1].strip()
-        secure = request.isSecure() or forwarded == "https"
-        host = request.getHeader("host") or "localhost"
-        return f"{'https' if secure else 'http'}://{host}"
+        """URL of the API as the client knows it, without a slash at its end.
+
+        Raises:
+            Malformed: the request does not name one host, or one scheme.
+        """
+        host = host_of(self.request)
+        scheme = "https" if came_by_tls(self.request) else "http"
+        return f"{scheme}://{host.serialise() if host else 'localhost'}"
 
     @property
     def query(self) -> dict[str, str]:

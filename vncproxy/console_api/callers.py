@@ -43,13 +43,13 @@ class Presented:
         token: of ``X-Auth-Token`` or ``Authorization``, or None.
         user: that ``Authorization: Basic`` names beside it, or None.
         certificate: subject of the TLS client certificate, verified (RFC 4514), or None.
-        host: that the request's Host header names, without its port.
+        host: that the request's Host header names, without its port, in lower case, or None.
     """
 
     token: str | None = field(repr=False)
     user: str | None = None
     certificate: str | None = None
-    host: str = ""
+    host: str | None = None
 
 
 class Authenticator(Protocol):

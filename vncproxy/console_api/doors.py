@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from vncproxy.console_api.callers import Authenticator, Caller, Presented
 from vncproxy.console_api.faults import Fault
+from vncproxy.web.request import host_of
 
 _EVERYBODY = Caller("everybody", admin=True)
 
@@ -25,7 +26,8 @@ class OpenDoor:
 
     async def caller_of(self, presented: Presented) -> Caller | None:
         """Return the caller that everybody is."""
-        if _is_loopback(presented.host):
+        # Without a Host header it is a program of HTTP/1.0, which no page can be.
+        if presented.host is None or _is_loopback(presented.host):
             return _EVERYBODY
         raise Fault(403, "Without authentication only requests for localhost are answered.")
 
@@ -66,14 +68,19 @@ class Doors:
 
 
 def presented_by(request: Request) -> Presented:
-    """Return what the request brings to say whose it is."""
+    """Return what the request brings to say whose it is.
+
+    Raises:
+        Malformed: it does not name one host.
+    """
     user, token = None, _text(request.getHeader("x-auth-token"))
     scheme, _, value = (request.getHeader("authorization") or "").strip().partition(" ")
     if token is None and scheme.lower() == "bearer":
         token = _text(value)
     elif token is None and scheme.lower() == "basic":
         user, token = _basic(value)
-    return Presented(token, user, _subject(request), _host(request.getHeader("host") or ""))
+    host = host_of(request)
+    return Presented(token, user, _subject(request), host.name if host else None)
 
 
 def _text(header: str | None) -> str | None:
@@ -95,14 +102,8 @@ def _subject(request: Request) -> str | None:
     return certificate.to_cryptography().subject.rfc4514_string() if certificate else None
 
 
-def _host(header: str) -> str:
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].lower()
-
-
 def _is_loopback(host: str) -> bool:
-    if host in ("", "localhost"):  # "": a client of a UNIX socket
+    if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

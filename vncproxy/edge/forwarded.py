@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from vncproxy.edge.networks import TrustedProxies, plain_address
 
 _MOST_HOPS = 20
+_WITH_PORT = re.compile(
+    r"(?:(?P<ipv4>[0-9.]+)|\[(?P<ipv6>[^\[\]:]*:[^\[\]]*)\])(?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII
+)
+_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 _PAIR = re.compile(
     r'\s*(?P<name>[!#$%&\'*+.^_`|~\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?P<end>[;,]|$)',
     re.ASCII,
@@ -63,6 +67,23 @@ def forwarded(values: Iterable[str]) -> list[Hop]:
     return hops[-_MOST_HOPS:]
 
 
+def scheme_of(values: Sequence[bytes]) -> str | None:
+    """Return the scheme that X-Forwarded-Proto names; None where it is absent, or says nothing.
+
+    It is one word. Of a list nobody knows which balancer met the browser, nor who wrote what.
+
+    Raises:
+        ValueError: it is none of the schemes by which browsers come.
+    """
+    said = [value.strip() for value in values if value.strip()]
+    if not said:
+        return None
+    scheme = said[0].decode("ascii", "replace").lower()
+    if len(said) > 1 or scheme not in _SCHEMES:
+        raise ValueError("must be one of http, https, ws and wss; let balancers set it, not add it")
+    return scheme
+
+
 def client_of(peer: str | None, hops: Sequence[Hop], trusted: TrustedProxies) -> Hop:
     """Return the client, as far as trusted balancers vouch for it.
 
@@ -90,8 +111,5 @@ def _node(text: str) -> str | None:
 
     RFC 7239's ``unknown`` and ``_names`` are none.
     """
-    if text.startswith("["):
-        return plain_address(text[1:].partition("]")[0])
-    if text.count(":") == 1:
-        text = text.partition(":")[0]
-    return plain_address(text)
+    found = _WITH_PORT.fullmatch(text)
+    return plain_address(found["ipv4"] or found["ipv6"] if found else text)

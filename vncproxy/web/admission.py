@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -60,13 +60,15 @@ class Admission:
         self._framed = framed
         self._held: dict[str, _Held] = {}
 
-    async def judge(self, request: Request, facts: SessionFacts, origin: str | None) -> Grant:
+    async def judge(
+        self, request: Request, facts: SessionFacts, origin_headers: Sequence[bytes]
+    ) -> Grant:
         """Return what the request's token opens, and take nothing up by that.
 
         Raises:
             GatewayError: the request is refused; its class says why.
         """
-        grant = await self._pass_gate(request, facts, origin)
+        grant = await self._pass_gate(request, facts, origin_headers)
         await self._uses.check(grant, secret_of(request, grant))
         return grant
 
@@ -82,7 +84,7 @@ class Admission:
         Raises:
             GatewayError: the request is refused; its class says why.
         """
-        grant = await self._pass_gate(request, facts, request.getHeader("origin"))
+        grant = await self._pass_gate(request, facts, (b"origin",))
         facts.grant = grant
         name = facts.request_id
         seat = Seat(
@@ -99,10 +101,12 @@ class Admission:
             self.ended(facts)
             raise
 
-    async def _pass_gate(self, request: Request, facts: SessionFacts, origin: str | None) -> Grant:
+    async def _pass_gate(
+        self, request: Request, facts: SessionFacts, origin_headers: Sequence[bytes]
+    ) -> Grant:
         client = client_of(facts.client)
         await self._limits.arrive(client)
-        return await self._gate.admit(request, origin, self._limits, client)
+        return await self._gate.admit(request, origin_headers, self._limits, client)
 
     async def _use(self, request: Request, facts: SessionFacts, grant: Grant) -> bytes | None:
         known, fresh = secret_of(request, grant), new_secret()

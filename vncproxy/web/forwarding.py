@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.server import Request
 
-from vncproxy.edge.forwarded import client_of, forwarded, x_forwarded_for
+from vncproxy.edge.forwarded import client_of, forwarded, scheme_of, x_forwarded_for
 from vncproxy.edge.networks import TrustedProxies, plain_address
 from vncproxy.edge.tls import client_subject
 
@@ -63,7 +63,12 @@ class Forwarding:
     def _is_secure(self, request: Request) -> bool:
         if tls_of(request) is not None:
             return True
-        return bool(self.trusted) and request.getHeader("x-forwarded-proto") == "https"
+        if not self.trusted:
+            return False
+        try:
+            return scheme_of(request.requestHeaders.getRawHeaders(_PROTO, [])) in ("https", "wss")
+        except ValueError:  # such a request opens no console
+            return False
 
 
 def tls_of(request: Request) -> TLSMemoryBIOProtocol | None:

@@ -10,7 +10,7 @@ from vncproxy.errors import TokenExpired, TokenInvalid, WrongConsoleType
 from vncproxy.interfaces import GrantCheck, Limits, TokenStore
 from vncproxy.model import Grant, Token
 from vncproxy.web.origin import OriginRules
-from vncproxy.web.request import token_of
+from vncproxy.web.request import forwarded_proto, host_of, origin_of, token_of
 
 
 class Gate:
@@ -36,13 +36,13 @@ class Gate:
         self._checks = tuple(checks)
 
     async def admit(
-        self, request: Request, page_origin: str | None, limits: Limits, client: str
+        self, request: Request, origin_headers: Sequence[bytes], limits: Limits, client: str
     ) -> Grant:
         """Return what the request's token opens.
 
         Args:
             request: that asks for a console.
-            page_origin: of the page that made the request; None for a program's.
+            origin_headers: which may name the origin of the page that made the request.
             limits: what a client may do.
             client: whom they count the request for.
 
@@ -50,18 +50,16 @@ class Gate:
             GatewayError: the request is refused; its class says why.
         """
         token = token_of(request)
-        origin = self._origins.check_host(
-            page_origin,
-            request.getHeader("host"),
-            request.getHeader("x-forwarded-proto"),
-        )
+        proto = forwarded_proto(request)
+        origin = origin_of(request, origin_headers)
+        self._origins.check_host(origin, host_of(request))
         grant = await self._find(token, limits, client)
         if grant.console_type not in self._console_types:
             raise WrongConsoleType(
                 f"a token of type {grant.console_type} came to a listener for "
                 + ", ".join(sorted(self._console_types))
             )
-        self._origins.check_scheme(origin, grant.access_url_base)
+        self._origins.check_scheme(origin, proto, grant.access_url_base)
         for check in self._checks:
             await check.check(grant)
         return grant

@@ -1,4 +1,4 @@
-"""Whose pages may open consoles: the Origin rules of nova's proxies (facts of 5.6).
+"""Whose pages may open consoles: the Origin rules of nova's proxies.
 
 A browser always sends Origin with a WebSocket; a request without one is no browser's, and has no
 user whose cookies it could abuse, so it passes.
@@ -6,14 +6,22 @@ user whose cookies it could abuse, so it passes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from vncproxy.errors import OriginRefused
+from vncproxy.web.authority import Authority
 
+_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]{0,31}")
+_BASE = re.compile(r"(https?|wss?)://.*", re.IGNORECASE | re.DOTALL)
 # A console reached by WebSocket URL is opened by pages of the matching HTTP scheme.
-_SCHEMES_BY_BASE = {"ws": ("ws", "http"), "wss": ("wss", "https")}
+_SCHEMES_BY_BASE = {
+    "http": ("http",),
+    "https": ("https",),
+    "ws": ("ws", "http"),
+    "wss": ("wss", "https"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +29,27 @@ class Origin:
     """A request's origin: who made the page that sent it."""
 
     scheme: str
-    host: str
+    authority: Authority
+
+    @classmethod
+    def recognise(cls, value: bytes) -> Origin | None:
+        """Return the origin that the value is, in its one serialised form (RFC 6454 §6.2).
+
+        Opaque origins, which browsers write as ``null``, are none.
+        """
+        scheme, separator, rest = value.partition(b"://")
+        authority = Authority.recognise(rest)
+        if not separator or authority is None or _SCHEME.fullmatch(scheme) is None:
+            return None
+        return cls(scheme.decode("ascii"), authority)
+
+    def serialise(self) -> str:
+        """Return the origin as a browser sends it."""
+        return f"{self.scheme}://{self.authority.serialise()}"
 
 
 class OriginRules:
-    """Checks the Origin header of requests.
+    """Checks the origins of requests.
 
     Args:
         allowed_hosts: host names, besides each request's own Host, whose pages may open consoles.
@@ -38,35 +62,35 @@ class OriginRules:
         """Let the pages of these hosts, and no others, open consoles from now on."""
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
 
-    def check_host(
-        self, origin_header: str | None, host_header: str | None, forwarded_proto: str | None
-    ) -> Origin | None:
-        """Return the origin, if its host may open consoles; None if there is no origin.
+    def check_host(self, origin: Origin | None, host: Authority | None) -> None:
+        """Check that the origin's host may open consoles.
 
         Args:
-            origin_header: the Origin header's value.
-            host_header: the Host header's value.
-            forwarded_proto: X-Forwarded-Proto; a balancer that ends TLS tells the scheme in it.
+            origin: of the page that made the request; None for a program's.
+            host: what the request names as its own; None where it names none.
 
         Raises:
-            OriginRefused: the origin is malformed, opaque ("null"), or of another host.
+            OriginRefused: the page is of another host.
         """
-        if origin_header is None:
-            return None
-        origin = _parse_origin(origin_header)
         if origin is None:
-            raise OriginRefused(f"the Origin {origin_header[:100]!r} is not valid")
-        own_host = _host_of(host_header or "")
-        if origin.host not in self._allowed_hosts and origin.host != own_host:
-            raise OriginRefused(
-                f"the Origin's host {origin.host[:100]!r} is neither this gateway's nor in "
-                "[console] allowed_origins"
-            )
-        scheme = (forwarded_proto or "").split(",")[0].strip().lower()
-        return Origin(scheme or origin.scheme, origin.host)
+            return
+        page_host = origin.authority.name
+        if page_host in self._allowed_hosts or (host is not None and page_host == host.name):
+            return
+        raise OriginRefused(
+            f"the Origin's host {page_host[:100]!r} is neither this gateway's nor in "
+            "[console] allowed_origins"
+        )
 
-    def check_scheme(self, origin: Origin | None, access_url_base: str | None) -> None:
-        """Check that the origin's scheme is the one that the token was issued for.
+    def check_scheme(
+        self, origin: Origin | None, forwarded_proto: str | None, access_url_base: str | None
+    ) -> None:
+        """Check that the page's scheme is the one that the token was issued for.
+
+        Args:
+            origin: of the page that made the request; None for a program's.
+            forwarded_proto: the scheme that a balancer saw, which counts for the page's own.
+            access_url_base: of the token's row.
 
         Raises:
             OriginRefused: it is another, so somebody is between the user and the gateway, or the
@@ -74,26 +98,11 @@ class OriginRules:
         """
         if origin is None:
             return
-        base_scheme = urlsplit(access_url_base or "").scheme
-        if origin.scheme not in _SCHEMES_BY_BASE.get(base_scheme, (base_scheme,)):
+        found = _BASE.fullmatch(access_url_base or "")
+        base_scheme = found[1].lower() if found else ""
+        scheme = forwarded_proto or origin.scheme
+        if scheme not in _SCHEMES_BY_BASE.get(base_scheme, ()):
             raise OriginRefused(
-                f"the Origin's scheme {origin.scheme!r} does not fit the token's base URL "
+                f"the Origin's scheme {scheme!r} does not fit the token's base URL "
                 f"({base_scheme or 'none'}); does the balancer send X-Forwarded-Proto?"
             )
-
-
-def _parse_origin(header: str) -> Origin | None:
-    try:
-        parts = urlsplit(header.strip())
-        host = parts.hostname
-    except ValueError:
-        return None
-    return Origin(parts.scheme.lower(), host) if parts.scheme and host else None
-
-
-def _host_of(header: str) -> str:
-    """Return the host part of a Host header, lower-cased: an IPv6 address without brackets."""
-    text = header.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text

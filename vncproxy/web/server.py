@@ -18,9 +18,11 @@ from twisted.web.server import Request, Site
 from typing_extensions import override
 
 from vncproxy.edge.pending import PendingConnections, accepted_transport
+from vncproxy.errors import Malformed
 from vncproxy.interfaces import IStreamTransport
-from vncproxy.web.answers import set_common_headers
+from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.forwarding import Forwarding
+from vncproxy.web.request import check_target, wants_websocket
 
 LARGEST_BODY_BYTES = 65536
 _MOST_DISCARDED_BYTES = 1 << 20
@@ -76,6 +78,11 @@ class HardenedSite(Site):
     def getResourceFor(self, request: Request) -> IResource:
         set_common_headers(request, self._frame_ancestors)
         self.hardening.forwarding.apply(request)
+        if not wants_websocket(request):  # those are judged, and counted, by whoever takes them
+            try:
+                check_target(request)
+            except Malformed as error:
+                return _BadRequest(error)
         return self.resource_for(request)
 
     def resource_for(self, request: Request) -> IResource:
@@ -98,6 +105,20 @@ class HardenedSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Offer HTTP/1.1 only: Twisted has no WebSocket over HTTP/2."""
         return [b"http/1.1"]
+
+
+class _BadRequest(Resource):
+    """Answers 400 in JSON, with the fault's words."""
+
+    isLeaf = True
+
+    def __init__(self, fault: Malformed) -> None:
+        super().__init__()
+        self._message = str(fault)
+
+    @override
+    def render(self, request: Request) -> bytes:
+        return json_answer(request, 400, {"code": "malformed", "message": self._message})
 
 
 class BoundedRequest(Request):

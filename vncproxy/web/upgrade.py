@@ -37,6 +37,9 @@ REFUSED_IN_HTTP = frozenset(
     }
 )
 
+# A browser sends no Origin with a plain request to the page's own host; our page names it.
+_ORIGINS = (b"origin", b"x-console-origin")
+
 
 class DecidingResource(Resource):
     """Decides on each request, without ever blocking or outliving its client.
@@ -143,10 +146,8 @@ class Verdict(DecidingResource):
 
     @override
     async def _decide(self, request: Request, facts: SessionFacts) -> None:
-        # A browser sends no Origin with a plain request to the page's own host; our page names it.
-        origin = request.getHeader("origin") or request.getHeader("x-console-origin")
         try:
-            grant = await self._admission.judge(request, facts, origin)
+            grant = await self._admission.judge(request, facts, _ORIGINS)
         except GatewayError as error:
             self._refuse(request, facts, error)
             return
