@@ -25,6 +25,16 @@ _DISTRIBUTION_NOVNC = "/usr/share/novnc"
 _KEYBOARD_PANEL = (60, 380, 460, 500)  # of the demo console: left, top, right, bottom
 _CLIPBOARD_PANEL = (672, 524, 960, 570)
 _LAST_KEY = (420, 346, 610, 376)
+# Gives a test the clipboard, and counts the page's own uses of it.
+_COUNT_CLIPBOARD = """
+    window.used = 0;
+    window.copiedHere = Clipboard.prototype.readText.bind(navigator.clipboard);
+    window.copyHere = Clipboard.prototype.writeText.bind(navigator.clipboard);
+    for (const name of ["read", "readText", "write", "writeText"]) {
+        const really = Clipboard.prototype[name];
+        Clipboard.prototype[name] = function (...given) { window.used++; return really.apply(this, given); };
+    }
+"""
 _ALMOST_EQUAL = 3.0  # of 255, on average: noVNC asks for JPEG
 
 
@@ -158,6 +168,93 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             self.gateway.start()
             wait_for_state(page, "connected")
             self._assert_shows(page, server)
+
+    def test_the_clipboard_is_shared_on_demand_only(self) -> None:
+        """This computer's clipboard is neither read nor written until the user switches that on."""
+        server = self.screen()
+        with open_page() as page:
+            page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+            page.add_init_script(_COUNT_CLIPBOARD)
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            self._copy_here(page, "copied here")
+            self._copy_there(page, server, "copied there")  # it comes to the panel alone
+            self._assert_untouched(page, "copied here")
+            self.assertEqual(copied_in(server), "copied there")
+
+            page.click("#clipboard-button")
+            save_screenshot(page, "clipboard-off.png")
+            page.check("#clipboard-sharing")
+            self.assertTrue(becomes_true(lambda: copied_in(server) == "copied here"))
+            save_screenshot(page, "clipboard-on.png")
+            self._copy_here(page, "copied later")
+            self.assertTrue(becomes_true(lambda: copied_in(server) == "copied later"))
+            self._copy_there(page, server, "copied there later")
+            self.assertTrue(
+                becomes_true(lambda: page.evaluate("copiedHere()") == "copied there later")
+            )
+
+            page.uncheck("#clipboard-sharing")
+            page.evaluate("used = 0")
+            self._copy_here(page, "secret")
+            self._copy_there(page, server, "at the end")
+            self._assert_untouched(page, "secret")
+            self.assertEqual(copied_in(server), "at the end")
+
+            page.check("#clipboard-sharing")
+            page.goto(self.gateway.console_url(server.port))  # another console
+            wait_for_state(page, "connected")
+            self.assertFalse(page.is_checked("#clipboard-sharing"))
+            self._copy_here(page, "another secret")
+            self._copy_there(page, server, "of another time")
+            self._assert_untouched(page, "another secret")
+
+    def test_the_clipboard_and_a_page_that_only_shows(self) -> None:
+        """With view only on nothing is read, for nothing could be sent."""
+        server = self.screen()
+        with open_page() as page:
+            page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+            page.add_init_script(_COUNT_CLIPBOARD)
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            page.click("#clipboard-button")
+            page.check("#clipboard-sharing")
+            self.assertTrue(becomes_true(lambda: page.evaluate("used") == 1))
+            page.click("#view-only")
+            page.evaluate("used = 0")
+            self._copy_here(page, "secret")
+            page.click("#view-only")
+            self._copy_there(page, server, "in the machine")
+            self.assertEqual(page.evaluate("used"), 1)  # the write of what came
+
+    def test_the_browser_says_no(self) -> None:
+        """Where the browser does not let the page read the clipboard the panel says so."""
+        server = self.screen()
+        with open_page() as page:
+            page.add_init_script(
+                "navigator.clipboard.readText = () => Promise.reject(new Error('no'));"
+            )
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            page.click("#clipboard-button")
+            page.check("#clipboard-sharing")
+            page.wait_for_selector("#clipboard-hint:has-text('does not let this page read')")
+
+    def _copy_here(self, page: Page, text: str) -> None:
+        """Copy a text in another window of this computer, and come back to the page."""
+        page.evaluate("copyHere", text)
+        page.evaluate("window.dispatchEvent(new Event('focus'))")
+
+    def _copy_there(self, page: Page, server: XvncServer, text: str) -> None:
+        """Copy a text in the machine, and wait until the panel has it."""
+        script = 'printf %s "$0" | xclip -selection clipboard -i >/dev/null 2>&1'
+        server.run("sh", "-c", script, text)
+        wait_until(page, f"document.getElementById('clipboard-text').value === '{text}'")
+
+    def _assert_untouched(self, page: Page, copied: str) -> None:
+        """Check that the page used this computer's clipboard in no way, and what is in it."""
+        self.assertEqual(page.evaluate("used"), 0)
+        self.assertEqual(page.evaluate("copiedHere()"), copied)
 
     def test_full_screen_and_scale(self) -> None:
         """The page fills the screen on demand, and shows the console's pixels one to one."""
@@ -321,6 +418,14 @@ class DemoConsoleTests(SynchronousTestCase):
             wait_for_state(page, "failed")
             self.assertIn("[DEFAULT] web", page.inner_text("#reason"))
         self.assertIn("no noVNC in /usr/share/doc", self.gateway.log)
+
+
+def copied_in(server: XvncServer) -> str:
+    """Return the text in the X server's clipboard, or "" where there is none."""
+    try:
+        return server.run("xclip", "-selection", "clipboard", "-o")
+    except subprocess.CalledProcessError:
+        return ""
 
 
 def move_to(page: Page, x: int, y: int) -> None:

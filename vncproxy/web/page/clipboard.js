@@ -1,42 +1,68 @@
-/** The clipboard, both ways: by the panel always, by the browser's own where it is allowed. */
+/**
+ * The clipboard: by the panel always, and by this computer's own where the user has switched that on.
+ *
+ * A link may open anybody's machine, so it neither hears what was copied here, nor replaces it, until
+ * the user wants that for this one console.
+ */
+
+const NO_API = "This needs a page that came by HTTPS.";
+const NO_READING = "Your browser does not let this page read the clipboard: paste into the field above.";
 
 /** Wire the clipboard panel; `session` returns the live RFB object, or null. */
 export function setUpClipboard(session, typeText) {
   const text = document.getElementById("clipboard-text");
+  const sharing = document.getElementById("clipboard-sharing");
+  const hint = document.getElementById("clipboard-hint");
   let known = "";
   const send = (value) => {
-    if (value === known) return;
+    const rfb = session();
+    if (!rfb || value === known) return;
     known = value;
-    session()?.clipboardPasteFrom(value);
+    rfb.clipboardPasteFrom(value);
   };
   text.addEventListener("input", () => send(text.value));
   document.getElementById("type-text").addEventListener("click", () => typeText(session(), text.value));
 
-  // Coming back to the page: what was copied elsewhere can be pasted in the machine.
-  window.addEventListener("focus", async () => {
-    const value = await readBrowsersClipboard();
+  /** Send what was copied here; `mayAsk` is whether the browser may ask the user about that now. */
+  const share = async (mayAsk) => {
+    const rfb = session();
+    if (!sharing.checked || !rfb) return;
+    const value = await readClipboard(mayAsk);
+    if (!sharing.checked || session() !== rfb) return; // they may have changed their mind meanwhile
+    hint.textContent = value === null ? NO_READING : "";
     if (value) {
       text.value = value;
       send(value);
     }
-  });
+  };
+  const switched = () => {
+    document.getElementById("clipboard-button").dataset.sharing = String(sharing.checked);
+    hint.textContent = navigator.clipboard ? "" : NO_API;
+    share(true);
+  };
+  sharing.checked = false; // a browser may have kept it over a reload
+  sharing.disabled = !navigator.clipboard;
+  sharing.addEventListener("change", switched);
+  switched();
+  // Coming back to the page: what was copied elsewhere can be pasted in the machine.
+  window.addEventListener("focus", () => share(false));
 
   return {
     /** Take what was copied in the machine. */
     received(value) {
       known = value;
       text.value = value;
-      navigator.clipboard?.writeText(value).catch(() => {}); // not allowed: the panel has it
+      if (sharing.checked) navigator.clipboard.writeText(value).catch(() => {}); // the panel has it
     },
   };
 }
 
-/** Return the browser's clipboard, where reading needs no question to the user; else "". */
-async function readBrowsersClipboard() {
+/** Return this computer's clipboard, "" where it has no text, or null where it may not be read. */
+async function readClipboard(mayAsk) {
   try {
-    const { state } = await navigator.permissions.query({ name: "clipboard-read" });
-    return state === "granted" ? await navigator.clipboard.readText() : "";
+    if (!mayAsk && (await navigator.permissions.query({ name: "clipboard-read" })).state !== "granted") return null;
+    return await navigator.clipboard.readText();
   } catch {
-    return ""; // not a secure context, or a browser without this permission
+    return null; // the user said no, or a browser without this permission
   }
 }
