@@ -143,6 +143,24 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             wait_for_state(page, "failed")
             self.assertIn("vncproxy token create", page.inner_text("#reason"))
 
+    def test_the_link_has_two_tokens(self) -> None:
+        """A page whose URL names two different tokens opens no console, wherever they stand."""
+        url = self.gateway.console_url(self.screen().port)
+        token = url[-36:]
+        with open_page() as page:
+            for more in (
+                *("&token=x", "&n=1#token=x", "&n=2#path=%3Ftoken%3Dx"),
+                "&path=websockify%3Ftoken%3Dx",
+            ):
+                page.goto(url + more)
+                wait_for_state(page, "failed")
+                self.assertIn("Its tokens differ", page.inner_text("#reason"))
+            page.goto(f"{url}&token={token}&token=#token={token}")
+            wait_for_state(page, "connected")
+            page.goto(f"{self.gateway.url}/console?path=http%3A%2F%2F%5B")
+            wait_for_state(page, "failed")
+            self.assertIn("vncproxy token create", page.inner_text("#reason"))
+
     def test_the_console_closes_and_comes_back(self) -> None:
         """When the machine closes its console the page says so, and opens it again on demand."""
         server = self.screen()

@@ -214,6 +214,36 @@ class TerminalPageTests(ConsolesTestCase):
             wait_for_state(page, "failed")
             self.assertIn("vncproxy token create", page.inner_text("#reason"))
 
+    def test_two_tokens(self) -> None:
+        """Two different tokens in the page's URL open no console."""
+        url = self.gateway.console_url(self.echo(), "--type=serial")
+        with open_page() as page:
+            page.goto(f"{url}&token=another")
+            wait_for_state(page, "failed")
+            self.assertIn("Its tokens differ", page.inner_text("#reason"))
+
+    def test_the_machine_reaches_for_the_clipboard(self) -> None:
+        """What a terminal program says to the clipboard (OSC 52) neither writes it nor reads it."""
+        heard: list[bytes] = []
+
+        def reach(connection: socket.socket) -> None:
+            connection.sendall(b"\x1b]52;c;c3RvbGVu\x07\x1b]52;c;?\x07\x1b[c done")
+            while data := connection.recv(4096):
+                heard.append(data)
+
+        target = FakeTarget(reach)
+        self.addCleanup(target.stop)
+        with open_page() as page:
+            page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+            page.goto(self.serial_url)
+            page.evaluate("navigator.clipboard.writeText('mine')")
+            page.goto(self.gateway.console_url(target.port, "--type=serial"))
+            self.assert_screen(page, "done")
+            # The answer to the last question comes behind that to the clipboard's, if any.
+            self.assertTrue(becomes_true(lambda: b"".join(heard).endswith(b"c")))
+            self.assertEqual(page.evaluate("navigator.clipboard.readText()"), "mine")
+        self.assertRegex(b"".join(heard), rb"^\x1b\[\?[0-9;]+c$")
+
     def test_without_xterm(self) -> None:
         """The page says what the administrator has to do."""
         self.start_gateway()

@@ -2,7 +2,7 @@
 
 import { setUpClipboard } from "./clipboard.js";
 import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard, typeText } from "./keys.js";
-import { NO_LINK, NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
+import { NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
 import { readSettings } from "./settings.js";
 import { readLimits, watchTime } from "./time_limits.js";
 
@@ -172,7 +172,7 @@ setUpMenus();
 setUpToolbar();
 setName("");
 applyView();
-if (settings.url === null) show("failed", NO_LINK);
+if (settings.url === null) show("failed", settings.whyNoUrl);
 else {
   RFB = await import("../core/rfb.js").then((module) => module.default).catch(() => null);
   if (RFB) connect();

@@ -58,6 +58,12 @@ export const NO_LINK = {
   retry: false,
 };
 
+export const SEVERAL_TOKENS = {
+  headline: "This link names two consoles",
+  reason: `Its tokens differ, so nobody can say which one was meant. ${NEW_LINK}`,
+  retry: false,
+};
+
 export const NO_NOVNC = {
   headline: "noVNC is missing",
   reason: "The gateway's administrator has to install noVNC and name its directory in [DEFAULT] web.",

@@ -1,6 +1,6 @@
 /** The terminal page: xterm.js on the console's WebSocket, and words for whatever goes wrong. */
 
-import { NO_LINK, NO_XTERM, wordsForClose, wordsForFailedOpening } from "./reasons.js";
+import { NO_XTERM, wordsForClose, wordsForFailedOpening } from "./reasons.js";
 import { readSettings } from "./settings.js";
 
 const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
@@ -94,6 +94,6 @@ if (terminal === null) show("failed", NO_XTERM);
 else {
   fit();
   window.addEventListener("resize", fit);
-  if (settings.url === null) show("failed", NO_LINK);
+  if (settings.url === null) show("failed", settings.whyNoUrl);
   else connect();
 }
