@@ -32,7 +32,10 @@ _COUNT_CLIPBOARD = """
     window.copyHere = Clipboard.prototype.writeText.bind(navigator.clipboard);
     for (const name of ["read", "readText", "write", "writeText"]) {
         const really = Clipboard.prototype[name];
-        Clipboard.prototype[name] = function (...given) { window.used++; return really.apply(this, given); };
+        Clipboard.prototype[name] = function (...given) {
+            window.used++;
+            return really.apply(this, given);
+        };
     }
 """
 _ALMOST_EQUAL = 3.0  # of 255, on average: noVNC asks for JPEG
