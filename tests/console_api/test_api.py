@@ -45,16 +45,16 @@ class DiscoveryTests(ApiTestCase):
 
     def test_one_host_and_one_scheme(self) -> None:
         """What can't be a host, or a scheme, is not put into links: it is refused."""
-        hosts = ("", "a@b", "a/x", "a, b", '"a', "a b", "[::1", "a:x", None)
-        schemes = ("http, https", "ftp", "https:")
-        cases: list[dict[str, str | None]] = [{"Host": host} for host in hosts]
-        cases += [{"X_Forwarded_Proto": scheme} for scheme in schemes]
-        for headers in cases:
+        for host in ("", "a@b", "a/x", "a, b", '"a', "a b", "[::1", "a:x", None):
             for path in ("/", "/v2.1/servers/web"):
-                status, _, body = self.ask("GET", path, **headers)
-                self.assertEqual((status, list(body)), (400, ["badRequest"]), headers)
-        self.assertEqual(len(self.lines), 24)
-        self.assertNotIn("://a", "".join(self.lines))
+                status, _, body = self.ask("GET", path, Host=host)
+                self.assertEqual((status, body["code"]), (400, "malformed"), host)
+        for scheme in ("http, https", "ftp", "https:"):
+            self.assert_fault(
+                *(400, "badRequest", "X-Forwarded-Proto", "GET", "/v2.1/servers/web"),
+                X_Forwarded_Proto=scheme,
+            )
+        self.assertEqual(len(self.lines), 3)
 
     def test_microversion_headers(self) -> None:
         """Every answer names its version in both headers, and varies by them."""
