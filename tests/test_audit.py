@@ -144,3 +144,22 @@ class FullDiskTests(AuditTestCase):
         self.repair()
         self.audit.refused(refused)
         self.successResultOf(self.audit.check(_GRANT))
+
+    def test_a_start_that_must_be_written(self) -> None:
+        """Where it is required a session whose start is not written is told to end."""
+        strict = Audit(self.file.append, lambda: 0.0, required=True)
+        self.assertRaises(AuditUnavailable, strict.started, facts())
+        strict.ended(facts(Ending.AUDIT_UNAVAILABLE))
+        self.repair()
+        strict.started(facts())
+        self.assertEqual([line["event"] for line in self.lines()], ["started"])
+
+    def test_any_fault(self) -> None:
+        """Whatever keeps a line from being written, the line is lost, and that is known."""
+
+        def fail(_line: bytes) -> None:
+            raise RuntimeError("the file system is a library")
+
+        strict = Audit(fail, lambda: 0.0, required=True)
+        self.assertRaises(AuditUnavailable, strict.started, facts())
+        self.failureResultOf(strict.check(_GRANT), AuditUnavailable)

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import MemoryLeg, RecordingObserver, grant_for
-from vncproxy.errors import GatewayError, TargetRefused, TokenExpired
+from vncproxy.errors import AuditUnavailable, GatewayError, TargetRefused, TokenExpired
 from vncproxy.interfaces import Leg
 from vncproxy.model import Ending, Grant, SessionFacts, Token
 from vncproxy.opening import Opener
@@ -98,6 +98,25 @@ class OpeningTests(SessionTestCase):
         self.assertTrue(self.server.written.endswith(b"early key"))
         self.browser.received(b"!")
         self.assertTrue(self.server.written.endswith(b"early key!"))
+
+    def test_an_observer_objects(self) -> None:
+        """Where the start must be recorded and can't be, no console is opened, nor dialled."""
+
+        class Objecting(RecordingObserver):
+            def started(self, facts: SessionFacts) -> None:
+                super().started(facts)
+                raise AuditUnavailable("the disk is full")
+
+        self.observer = Objecting()
+        self.policy = replace(self.policy, observer=self.observer)
+        done = self.start()
+        self.browser.received(_VERSION)
+        self.assertEqual(self.dialer.dialed, [])
+        self.assertIn(b"can't record sessions now", self.browser.written)
+        self.assertEqual(self.browser.closed_with, Ending.AUDIT_UNAVAILABLE)
+        self.lose(self.browser)
+        self.successResultOf(done)
+        self.assertEqual(self.observer.events, ["started", "ended audit-unavailable"])
 
     def test_the_target_refuses(self) -> None:
         """The client reads why, with the request id, and then the close code."""

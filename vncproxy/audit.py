@@ -82,9 +82,10 @@ class Audit:
     It is an ``interfaces.GrantCheck`` too, which refuses consoles while nothing can be written.
 
     Args:
-        append: writes a line, or raises ``OSError``.
+        append: writes a line, or raises what prevents it.
         now: the current time in Unix seconds.
         lost: called for each line that could not be written.
+        required: whether a session must not begin without its line.
     """
 
     _log = Logger()
@@ -94,16 +95,24 @@ class Audit:
         append: Callable[[bytes], None],
         now: Callable[[], float],
         lost: Callable[[], None] = lambda: None,
+        required: bool = False,
     ) -> None:
         self._append = append
         self._now = now
         self._on_loss = lost
+        self._required = required
         self._node = socket.gethostname()
         self._lost = 0
 
     def started(self, facts: SessionFacts) -> None:
-        """Write that a session has begun."""
+        """Write that a session has begun.
+
+        Raises:
+            AuditUnavailable: that could not be written, and it must be.
+        """
         self._write("started", facts)
+        if self._required and self._lost:
+            raise AuditUnavailable("its start can't be written into the audit log: see above")
 
     def ended(self, facts: SessionFacts) -> None:
         """Write how it was, and why it ended."""
@@ -123,14 +132,14 @@ class Audit:
         line = self._line(event, facts)
         try:
             self._append(json.dumps(line).encode())
-        except OSError as error:
+        except Exception as error:  # whatever a file system raises, the line is not there
             self._lost += 1
             self._on_loss()
             if self._lost == 1:
                 self._log.critical(
                     "the audit log can't be written: {reason}; free its disk, or check its "
                     "directory. The lines of all sessions are lost until then",
-                    reason=error.strerror or error,
+                    reason=getattr(error, "strerror", None) or error,
                 )
             return
         if self._lost:

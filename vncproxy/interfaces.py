@@ -178,7 +178,11 @@ class SessionObserver(Protocol):
     """Who is told of sessions' edges: logs, and later metrics, audit and recorder."""
 
     def started(self, facts: SessionFacts) -> None:
-        """Learn that a session's WebSocket is open."""
+        """Learn that a session's WebSocket is open, and its console about to be.
+
+        Raises:
+            GatewayError: the session must not go on.
+        """
 
     def ended(self, facts: SessionFacts) -> None:
         """Learn that a session has ended; ``facts.ending`` says how."""

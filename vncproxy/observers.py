@@ -1,4 +1,4 @@
-"""Telling several observers of sessions' edges, none of which can hurt a session."""
+"""Telling several observers of sessions' edges, whose own faults can't hurt a session."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 
+from vncproxy.errors import GatewayError
 from vncproxy.interfaces import SessionObserver
 from vncproxy.model import SessionFacts
 
@@ -23,8 +24,14 @@ class Observers:
         self._observers = tuple(observers)
 
     def started(self, facts: SessionFacts) -> None:
-        """Pass on that a session's WebSocket is open."""
-        self._tell(facts, [observer.started for observer in self._observers])
+        """Pass on that a session's WebSocket is open.
+
+        Raises:
+            GatewayError: one of them says that it must not go on; all others have heard.
+        """
+        objection = self._tell(facts, [observer.started for observer in self._observers])
+        if objection is not None:
+            raise objection
 
     def ended(self, facts: SessionFacts) -> None:
         """Pass on that a session has ended."""
@@ -36,9 +43,13 @@ class Observers:
 
     def _tell(
         self, facts: SessionFacts, listeners: Sequence[Callable[[SessionFacts], None]]
-    ) -> None:
+    ) -> GatewayError | None:
+        objection: GatewayError | None = None
         for tell in listeners:
             try:
                 tell(facts)
+            except GatewayError as error:
+                objection = objection or error
             except Exception:
                 self._log.failure("an observer failed on {request_id}", request_id=facts.request_id)
+        return objection

@@ -130,7 +130,10 @@ class Session:
             self._policy.observer.refused(self.facts)
         else:
             assert self.facts.grant is not None  # noqa: S101  the gate has admitted it
-            self._policy.observer.started(self.facts)
+            try:
+                self._policy.observer.started(self.facts)
+            except GatewayError as error:
+                self.fail(error)
             if self.facts.ending is None:
                 await self._open_console(browser, self.facts.grant)
             if self.facts.ending is None:

@@ -86,7 +86,8 @@ def watching(
         found.observers.append(found.metrics)
     if options.audit_log:
         lost = found.metrics.audit_line_lost if found.metrics else _nobody_counts
-        audit = Audit(AuditFile(options.audit_log).append, time.time, lost)
+        file = AuditFile(options.audit_log)
+        audit = Audit(file.append, time.time, lost, options.audit_required)
         found.observers.append(audit)
         if options.audit_required:
             found.checks.append(audit)

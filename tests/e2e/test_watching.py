@@ -116,21 +116,21 @@ class WatchingTests(SynchronousTestCase):
         gateway.stop()
 
     def test_no_console_without_audit(self) -> None:
-        """With audit_required nobody gets in until a line can be written again."""
+        """With audit_required nobody gets in until a line can be written again: nor the first."""
         link = Path(self.mktemp()).absolute()
         link.symlink_to("/dev/full")
         gateway = Gateway({"audit_log": link, "audit_required": True})
+        self.addCleanup(gateway.stop)
         url = gateway.console_url(self.target.port)
-        with ScriptedBrowser(url) as first:  # the one whose line is the first that is lost
-            first.open_console()
-        with ScriptedBrowser(url) as refused:
-            self.assertIn("can't record sessions now", refused.read_refusal())
+        for _ in range(2):
+            with ScriptedBrowser(url) as refused:
+                self.assertIn("can't record sessions now", refused.read_refusal())
+        self.assertEqual(self.target.connections, 0)
         link.unlink()
         with ScriptedBrowser(url) as refused:
             refused.read_refusal()  # its line is written
         with ScriptedBrowser(url) as browser:
             self.assertEqual(browser.open_console(), fake_targets.SERVER_INIT)
-        gateway.stop()
 
     def test_rotation(self) -> None:
         """A moved audit log is followed by a new one, without a signal."""
@@ -148,6 +148,7 @@ class WatchingTests(SynchronousTestCase):
         """What can't be opened ends the start with one line."""
         for option, value, said in [
             ("audit_log", "/no/such/audit.log", "audit_log: can't write /no/such/audit.log"),
+            ("audit_required", "true", "audit_required: there is no audit log"),
             ("metrics_listen", "tcp:x", "metrics_listen: 'tcp:x' can't be used"),
             ("target_networks", "10.0.0.0/33", "target_networks: "),
             ("target_networks", "", "target_networks: it is empty"),

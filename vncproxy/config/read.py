@@ -264,6 +264,8 @@ def _checked(settings: Settings) -> Settings:
     novas = any(front.is_novas for front in settings.served)
     if settings.default.ssl_only and not settings.tls and novas:
         raise ConfigError(f"[DEFAULT] ssl_only: SSL only and {cert} not found; set [DEFAULT] cert")
+    if settings.watching.audit_required and not settings.watching.audit_log:
+        raise ConfigError("[vncproxy] audit_required: there is no audit log; set audit_log")
     for option, directory in (
         ("[DEFAULT] web", settings.default.web),
         ("[vncproxy] spice_web", settings.fronts.spice_web),
