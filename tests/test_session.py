@@ -424,17 +424,23 @@ class RegistryTests(SessionTestCase):
         return self.registry.stopService()
 
     def test_a_drain(self) -> None:
-        """Sessions go on until they end, new ones too; then the stop is done at once."""
+        """Sessions go on until they end; then the stop is done at once."""
         stopping = self.draining()
-        late = self.browser
-        self.browser = MemoryLeg()
-        self.begin()
         self.clock.advance(14.0)
-        self.assertEqual((late.closed_with, self.browser.closed_with), (None, None))
-        self.lose(late)
+        self.assertIsNone(self.browser.closed_with)
         self.assertNoResult(stopping)
         self.lose(self.browser)
         self.successResultOf(stopping)
+
+    def test_a_drain_takes_no_new_ones(self) -> None:
+        """A connection that was open before the stop, and asks in the drain, gets no console."""
+        self.draining()
+        old, self.browser = self.browser, MemoryLeg()
+        self.begin()
+        self.browser.received(_VERSION)
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
+        self.assertEqual(len(self.dialer.dialed), 2)  # and that was given up
+        self.assertIsNone(old.closed_with)
 
     def test_a_drain_that_is_over(self) -> None:
         """What lives longer than the drain is told that the gateway stops."""

@@ -35,7 +35,7 @@ class Registry(Service):
         self._stop_timeout_s = stop_timeout_s
         self._sessions: set[Session] = set()
         self._refused = 0
-        self._stopping = False
+        self._open = True
         self._empty: Deferred[None] | None = None
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Registry(Service):
         ended = session.start(browser)
         ended.addErrback(lambda failure: self._log.failure("a session broke", failure))
         ended.addCallback(lambda _: self._forget(session))
-        if self._stopping:  # its connection was open before the listeners closed
+        if not self._open:  # its connection is older than the stop, and it asked too late
             session.end(Ending.GATEWAY_STOPPING)
 
     def _forget(self, session: Session) -> None:
@@ -81,6 +81,7 @@ class Registry(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._open = False
         if self.drain_timeout_s and self._sessions:
             self._log.info(
                 "{count} consoles may go on for {seconds:g} s",
@@ -88,7 +89,6 @@ class Registry(Service):
                 seconds=self.drain_timeout_s,
             )
             await self._until_empty(self.drain_timeout_s)
-        self._stopping = True
         for session in self:
             session.end(Ending.GATEWAY_STOPPING)
         await self._until_empty(self._stop_timeout_s)
