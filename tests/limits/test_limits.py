@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from hypothesis import given
@@ -232,6 +233,24 @@ class SeatsTests(SynchronousTestCase):
             self.assertEqual(seats.count, 1)
             seats.leave(str(number))
         self.assertEqual(seats.count, 0)
+
+    def test_no_end_of_channels(self) -> None:
+        """More connections than a console has channels are more sessions, up to the limits."""
+        for most, refused in (
+            (MostSessions(node=2), GatewayFull),
+            (MostSessions(client=2), ClientFull),
+            (MostSessions(instance=2), InstanceFull),
+            (MostSessions(token=2), TokenFull),
+        ):
+            seats = Seats(most)
+            channel = Seat("c", "i", "t", channel=True)
+            self.assertEqual(self.taken(seats, [channel] * 32), 32)
+            self.assertEqual(seats.count, 2)
+            self.assertRaises(refused, seats.take, "beyond", channel)
+            for number in range(32):
+                seats.leave(str(number))
+                self.assertEqual(seats.count, math.ceil((31 - number) / 16))
+            self.assertEqual(sum(map(len, (seats._clients, seats._channels))), 0)
 
 
 class MostSessionsTests(SynchronousTestCase):

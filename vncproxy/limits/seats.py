@@ -9,6 +9,10 @@ from vncproxy.errors import ClientFull, GatewayError, GatewayFull, InstanceFull,
 from vncproxy.model import NO_INSTANCE, Seat
 
 
+# Connections of one SPICE console: there are eleven kinds, and a display and a cursor a monitor.
+_MOST_CHANNELS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class MostSessions:
     """The limits; 0 for none.
@@ -29,6 +33,9 @@ class MostSessions:
 class Seats:
     """Gives seats to sessions, by name, and takes them back.
 
+    The channels of one console, which are connections of one client with one token, have a seat
+    together: up to as many as a console can have, so that a token is no way around the limits.
+
     Args:
         most: the limits.
     """
@@ -48,7 +55,7 @@ class Seats:
         Raises:
             GatewayFull, ClientFull, InstanceFull, TokenFull: there is none.
         """
-        if not (seat.channel and self._channels[seat]):
+        if not seat.channel or self._channels.get(seat, 0) % _MOST_CHANNELS == 0:
             self._check(seat)
             self._count(seat, 1)
         if seat.channel:
@@ -62,9 +69,10 @@ class Seats:
             return
         if seat.channel:
             self._channels[seat] -= 1
-            if self._channels[seat]:
+            if self._channels[seat] % _MOST_CHANNELS:
                 return
-            del self._channels[seat]
+            if not self._channels[seat]:
+                del self._channels[seat]
         self._count(seat, -1)
 
     def _check(self, seat: Seat) -> None:
