@@ -33,6 +33,8 @@ from vncproxy.registry import Registry
 from vncproxy.reload import Part
 from vncproxy.revocation import RevocationCheck
 from vncproxy.rfb.negotiator import Negotiator
+from vncproxy.rfb.reader import TlsDemand
+from vncproxy.rfb.security import methods_of
 from vncproxy.session import SessionPolicy, endless
 from vncproxy.session_log import SessionLog
 from vncproxy.session_times import SessionTimes, TimeLimits
@@ -239,7 +241,21 @@ def session_policy(
 
 
 def target_tls_of(settings: Settings) -> TargetTls:
-    """Return what makes the TLS connections to VNC servers."""
+    """Return what makes the TLS connections to VNC servers.
+
+    Raises:
+        ConfigError: a security scheme can't do what another option demands.
+    """
+    anonymous = [
+        method.name
+        for method in methods_of(settings.vnc.auth_schemes)
+        if method.tls is TlsDemand.ANONYMOUS
+    ]
+    if settings.targets.target_identity == "require" and anonymous:
+        raise ConfigError(
+            f"[vncproxy] target_identity: a server has no certificate with {anonymous[0]}, so none "
+            "can be required; take it out of [vnc] auth_schemes"
+        )
     files = TlsFiles(
         settings.vnc.vencrypt_ca_certs,
         settings.vnc.vencrypt_client_cert,

@@ -142,7 +142,7 @@ class TlsClient:
         """Return the connection for Twisted to do the handshake on."""
         connection = SSL.Connection(self._context, None)
         connection.set_verify(self._context.get_verify_mode(), self._note_fault)
-        if not _is_address(self._host):
+        if not _is_address(self._host) and not self._host.startswith("/"):
             connection.set_tlsext_host_name(self._host.encode("idna"))
         return connection
 
@@ -178,7 +178,7 @@ class TlsClient:
                 service_identity.pyopenssl.verify_ip_address(connection, self._host)
             else:
                 service_identity.pyopenssl.verify_hostname(connection, self._host)
-        except (VerificationError, CertificateError) as error:
+        except (VerificationError, CertificateError, ValueError) as error:  # the last: no name
             text = f"the server's certificate is not for {self._host}, the host that was dialled"
             if self._identity == "require":
                 raise SecurityFailed(text) from error

@@ -156,7 +156,7 @@ class XtigervncTests(ServerTestCase):
         """`vencrypt` does not mean TLS without certificates; naming it is warned about."""
         server, gateway = self.secured("TLSNone"), self.gateway("vencrypt")
         self.assert_refused(gateway, self.console(gateway, server.port), "TLSNone (257)")
-        gateway = self.gateway("tlsnone")
+        gateway = self.gateway("tlsnone", target_identity="warn")
         self.assert_picture(gateway, self.console(gateway, server.port))
         self.assertIn("is anonymous, so it can be intercepted", gateway.log)
 
@@ -340,7 +340,7 @@ class QemuTests(ServerTestCase):
     def test_anonymous(self) -> None:
         """TLS without certificates, where it is named."""
         server = self.qemu(",tls-creds=tls", "tls-creds-anon,id=tls,endpoint=server")
-        gateway = self.gateway("tlsnone")
+        gateway = self.gateway("tlsnone", target_identity="warn")
         self.assert_picture(gateway, self.console(gateway, server.port), None)
 
 
