@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from vncproxy.errors import ClientFull, GatewayError, GatewayFull, InstanceFull, TokenFull
 from vncproxy.model import NO_INSTANCE, Seat
 
-
 # Connections of one SPICE console: there are eleven kinds, and a display and a cursor a monitor.
 _MOST_CHANNELS = 16
 
