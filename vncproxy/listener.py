@@ -8,10 +8,12 @@ header, then TLS. The latter's files and the balancers' addresses stand in optio
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -54,6 +56,27 @@ class ListenString:
         rest = description.removeprefix("haproxy:")
         endpoint = rest.removeprefix("https:")
         return cls(description, rest != description, endpoint != rest, endpoint)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it: a UNIX socket, or one address of loopback.
+
+        Behind a balancer anybody may be. What Twisted's parser would make of two interfaces, or of
+        a name that only begins like an address, is not asked: these are not local.
+        """
+        kind, *arguments = re.split(r"(?<!\\):", self.endpoint)
+        if self.proxy_header or kind == "unix":
+            return not self.proxy_header
+        interfaces = [it for it in arguments if it.startswith("interface=")]
+        return kind in ("tcp", "tcp6", "ssl") and len(interfaces) == 1 and _is_loopback(*interfaces)
+
+
+def _is_loopback(interface: str) -> bool:
+    host = interface.removeprefix("interface=").replace("\\:", ":")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def endpoint_from(

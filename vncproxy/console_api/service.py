@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -32,7 +31,6 @@ from vncproxy.web.server import Hardening
 
 _FAILURES_A_SECOND = 0.2
 _MOST_FAILURES_AT_ONCE = 10
-_LOOPBACK = re.compile(r"(unix:|.*:interface=(127\.|::1|\\:\\:1|localhost))")
 _log = Logger(namespace="vncproxy.api")
 
 
@@ -98,7 +96,8 @@ def methods_of(settings: Settings, reactor: Any) -> list[Authenticator]:  # noqa
 def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401
     match name:
         case "none":
-            exposed = [text for text in settings.api.api_listen if not _is_local(text)]
+            listeners = settings.api.api_listen
+            exposed = [text for text in listeners if not ListenString.parse(text).is_local]
             if exposed:
                 raise ConfigError(
                     f"[vncproxy] api_auth: none is for this machine only, but {exposed[0]!r} "
@@ -113,12 +112,6 @@ def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # no
             return CertificateAuthenticator(_callers_file(settings))
         case _:
             return TokenAuthenticator(_callers_file(settings))
-
-
-def _is_local(description: str) -> bool:
-    """Tell whether only this machine reaches a listener; what comes by a balancer may be anyone."""
-    listen = ListenString.parse(description)
-    return not listen.proxy_header and bool(_LOOPBACK.match(listen.endpoint))
 
 
 def _callers_file(settings: Settings) -> CallersFile:
@@ -151,7 +144,7 @@ def _challenge(settings: Settings) -> str:
 def _warn_of_clear_text(listeners: Sequence[str]) -> None:
     for description in listeners:
         listen = ListenString.parse(description)
-        if not _is_local(description) and not listen.https and not listen.speaks_twisteds_tls:
+        if not listen.is_local and not listen.https and not listen.speaks_twisteds_tls:
             _log.warn(
                 "[vncproxy] api_listen: tokens travel in the clear to {description}; set "
                 "[vncproxy] api_cert, or put a balancer that speaks TLS in front",
