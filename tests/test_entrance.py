@@ -229,6 +229,68 @@ class RequiredTests(EntranceTestCase):
         self.assertFalse(rules.refuses_plain)
 
 
+class PromiseTests(EntranceTestCase):
+    """What TLS must be, it is on every listener, or that listener ends the start."""
+
+    _PLAIN = (
+        *("tcp:6080", "tcp6:6080", "tcp:6080:interface=10.0.0.1", "systemd:domain=INET:index=0"),
+        *("haproxy:tcp:6080", "haproxy:unix:/run/x"),
+    )
+    _OWN = ("https:tcp:1", "haproxy:https:tcp:1", "https:systemd:domain=INET:index=0")
+    _LOCAL = ("unix:/run/x", "tcp:1:interface=127.0.0.1", "tcp6:1:interface=\\:\\:1")
+    _TWISTEDS = ("ssl:1:privateKey=k.pem", "tls:/etc/pki:tcp:1")
+    _TRUSTED = "trusted_proxies = 10.0.0.1, unix"
+
+    def assert_taken(self, entrance: Entrance, *descriptions: str) -> None:
+        for description in descriptions:
+            entrance.before_consoles(WebHarness().site, description)
+
+    def assert_refused(self, entrance: Entrance, words: str, *descriptions: str) -> None:
+        for option in ("[vncproxy] listen", "[vncproxy] listen_serial", "[vncproxy] listen_spice"):
+            for description in descriptions:
+                with self.assertRaises(ConfigError, msg=description) as caught:
+                    entrance.before_consoles(WebHarness().site, description, option)
+                self.assertIn(f"{option}: {description!r} can't be used", str(caught.exception))
+                self.assertIn(words, str(caught.exception))
+
+    def test_ssl_only(self) -> None:
+        """No listener that others reach is without TLS; ours refuse plain HTTP then."""
+        only = Entrance(self.read(self._TRUSTED, default="ssl_only = true\n"), Clock())
+        self.assert_refused(only, "that [DEFAULT] ssl_only demands", *self._PLAIN)
+        self.assert_taken(only, *self._OWN, *self._LOCAL, *self._TWISTEDS)
+        self.assert_taken(self.entrance(self._TRUSTED), *self._PLAIN)
+        factory = only.before_consoles(WebHarness().site, "https:tcp:1")
+        assert isinstance(factory, FirstByteFactory)
+        self.assertTrue(factory.rules.refuses_plain)
+
+    def test_ssl_only_without_a_certificate(self) -> None:
+        """It does not start, whatever says where to listen."""
+        for word in ("", "https:"):
+            self.read(f"listen = {word}tcp:1", default="ssl_only = true\n")
+            self.config.write_text(self.config.read_text().replace("cert = ", "cert = /nowhere"))
+            line = CommandLine((f"--config-file={self.config}",), "test", None)
+            self.assertRaises(ConfigError, build, line.read(), MemoryReactorClock(), line)
+
+    def test_versions_and_ciphers(self) -> None:
+        """TLS that does not follow these options is not listened with."""
+        for lines in ("ssl_minimum_version = tlsv1_3\n", "ssl_ciphers = ECDHE+AESGCM\n"):
+            settings = self.read(self._TRUSTED, default=f"[console]\n{lines}")
+            entrance = Entrance(settings, Clock())
+            self.assert_refused(entrance, "Twisted's own TLS", *self._TWISTEDS)
+            self.assert_taken(entrance, *self._OWN, *self._PLAIN)
+        self.assert_taken(self.entrance(), *self._TWISTEDS)
+
+    def test_a_reload(self) -> None:
+        """A promise that a listener can't keep is not taken over."""
+        entrance = self.entrance()
+        self.assert_taken(entrance, *self._TWISTEDS)
+        tighter = self.read(default="[console]\nssl_minimum_version = tlsv1_3\n")
+        with self.assertRaisesRegex(ConfigError, "Twisted's own TLS"):
+            self.follow(entrance, tighter)
+        assert entrance.tls is not None
+        self.assertFalse(entrance.tls.options.tls_1_3_only)
+
+
 class ProgramsTests(EntranceTestCase):
     """The API's and the metrics' listeners."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,9 +43,9 @@ class IdentityTests(SynchronousTestCase):
         theirs.set_accept_state()
         for _ in range(4):
             for mine, other in ((ours, theirs), (theirs, ours)):
-                with suppress(SSL.WantReadError):
+                with contextlib.suppress(SSL.WantReadError):
                     mine.do_handshake()
-                with suppress(SSL.WantReadError):
+                with contextlib.suppress(SSL.WantReadError):
                     other.bio_write(mine.bio_read(65536))
         client.check_identity(ours)
 

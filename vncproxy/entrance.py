@@ -22,9 +22,15 @@ from vncproxy.reload import Part
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.server import HardenedSite, Hardening
 
+_WRITE_HTTPS = "write https: before tcp:, tcp6:, unix: or systemd:, with [DEFAULT] cert set"
 _CAN_NOT_ASK = (
     "it can't ask for the certificates that [vncproxy] tls_client_certificates = required demands; "
-    "write https: before tcp:, tcp6:, unix: or systemd:, with [DEFAULT] cert set, or leave it out"
+    f"{_WRITE_HTTPS}, or leave it out"
+)
+_IN_THE_CLEAR = f"others reach it without the TLS that [DEFAULT] ssl_only demands; {_WRITE_HTTPS}"
+_TWISTEDS_TLS = (
+    "ssl: is Twisted's own TLS, which follows no [console] ssl_minimum_version and ssl_ciphers; "
+    f"{_WRITE_HTTPS}"
 )
 _LOOK_S = 5.0
 _YEAR_S = 365 * 24 * 3600
@@ -61,7 +67,7 @@ class Entrance:
             self._api_tls = TlsServer(api_tls_options(settings), _now)
         self._settings = settings
         self._clock = clock
-        self._can_not_ask: list[str] = []
+        self._consoles_at: list[tuple[str, str]] = []
         self._of_consoles: set[PendingConnections] = set()
 
     def before_consoles(
@@ -73,8 +79,7 @@ class Entrance:
             ConfigError: its words can't be followed.
         """
         listen = console_listener(self._settings, description, option)
-        if not listen.https:
-            self._can_not_ask.append(f"{option}: {description!r}")
+        self._consoles_at.append((description, option))
         self._of_consoles.add(site.hardening.pending)
         return self._before(site, listen, self.tls, self._settings.default.ssl_only)
 
@@ -142,8 +147,8 @@ class Entrance:
 
     def _reload_tls(self, tls: TlsServer, settings: Settings) -> None:
         options = tls_options(settings)
-        if options.client_certificates == "required" and self._can_not_ask:
-            raise ConfigError(f"{self._can_not_ask[0]} can't be used: {_CAN_NOT_ASK}")
+        for description, option in self._consoles_at:
+            _check_promises(settings, ListenString.parse(description), option)
         if options.cert is None and tls.options.cert == settings.default.cert:
             # It was there before: that it is missing now is a fault, and no wish.
             options = replace(options, cert=settings.default.cert)
@@ -161,9 +166,24 @@ def console_listener(settings: Settings, description: str, option: str) -> Liste
         ConfigError: its words can't be followed.
     """
     listen = _checked(settings, ListenString.parse(description), option, settings.tls)
-    if settings.tls_options.tls_client_certificates == "required" and not listen.https:
-        raise ConfigError(f"{option}: {description!r} can't be used: {_CAN_NOT_ASK}")
+    _check_promises(settings, listen, option)
     return listen
+
+
+def _check_promises(settings: Settings, listen: ListenString, option: str) -> None:
+    """Raise ``ConfigError`` where an option promises of all listeners what this one can't keep."""
+    secure = listen.https or listen.speaks_twisteds_tls
+    console = settings.console
+    of_our_tls = console.ssl_minimum_version == "tlsv1_3" or console.ssl_ciphers
+    fault = ""
+    if settings.tls_options.tls_client_certificates == "required" and not listen.https:
+        fault = _CAN_NOT_ASK
+    elif settings.default.ssl_only and not secure and not listen.is_local:
+        fault = _IN_THE_CLEAR
+    elif listen.speaks_twisteds_tls and of_our_tls:
+        fault = _TWISTEDS_TLS
+    if fault:
+        raise ConfigError(f"{option}: {listen.whole!r} can't be used: {fault}")
 
 
 def api_listener(settings: Settings, description: str) -> ListenString:

@@ -80,7 +80,7 @@ class ServedTests(ReadTestCase):
         )
 
     def test_tls(self) -> None:
-        """Nova's certificate is that of all; ssl_only demands it of those at nova's addresses."""
+        """Nova's certificate is that of all; ssl_only demands it, of nova's addresses here."""
         cert = self.file("a certificate")
         text = f"[DEFAULT]\ncert = {cert}\n[vncproxy]\nconsoles = novnc, serial, spice-html5\n"
         self.assertTrue(all(each.startswith("https:tcp") for each in self.read(text).listeners))

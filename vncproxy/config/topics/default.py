@@ -36,7 +36,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.BoolOpt(
         "ssl_only",
         default=False,
-        help="Refuse plain HTTP where TLS is spoken, and refuse to start without a certificate.",
+        help="Refuse plain HTTP, and refuse to start without a certificate, or with a listener of "
+        "consoles that other machines reach without TLS.",
     ),
     cfg.StrOpt(
         "web",
