@@ -96,9 +96,12 @@ class FakeUses:
         self.single_use: set[str] = set()
         self.used: dict[str, str] = {}
         self.ended_with: list[str] = []
+        self.error: GatewayError | None = None
 
     def use(self, grant: Grant, client: str, secret: str | None, new_secret: str) -> Deferred[Use]:
         """Use a token."""
+        if self.error is not None:
+            return fail(self.error)
         if grant.token_hash not in self.single_use:
             return succeed(Use.UNCOUNTED)
         if grant.token_hash not in self.used:

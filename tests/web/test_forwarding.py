@@ -95,3 +95,25 @@ class ForwardingTests(SynchronousTestCase):
             self.assertEqual(
                 headers.get("strict-transport-security"), "max-age=60" if sent else None
             )
+
+    def test_hsts_on_every_answer(self) -> None:
+        """Pages, errors, verdicts and refusals say it alike."""
+        web = WebHarness(forwarding=Forwarding(TrustedProxies(OURS), hsts_max_age=60))
+        secure = {"Host": "g", "X-Forwarded-Proto": "https"}
+        answers = [
+            web.request(target, {**secure, **more}, method)
+            for target, more, method in (
+                ("/", {}, "GET"),
+                ("/none", {}, "GET"),
+                ("/", {}, "DELETE"),
+                ("/", {"Host": "u@g"}, "GET"),
+                ("/?token=bad", {}, "GET"),
+                ("/?token=a&token=b", HANDSHAKE, "GET"),
+                ("/", HANDSHAKE, "GET"),
+            )
+        ]
+        statuses = [connection.answer()[0] for connection in answers]
+        self.assertEqual(statuses, [200, 404, 405, 400, 401, 400, 401])
+        for connection in answers:
+            sent = connection.answer()[1].get("strict-transport-security")
+            self.assertEqual(sent, "max-age=60", connection.value())

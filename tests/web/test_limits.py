@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import grant_for
 from tests.web.harness import Connection, WebHarness, json_of
+from vncproxy.errors import StoreUnavailable
 from vncproxy.limits.seats import MostSessions
 from vncproxy.model import Token
 
@@ -115,6 +116,14 @@ class SingleUseTests(LimitsTestCase):
         _, answer, _ = self.web.upgrade(URL, **headers).answer()
         cookie, _, attributes = answer["set-cookie"].partition("; ")
         return cookie, attributes
+
+    def test_uses_that_can_not_be_counted(self) -> None:
+        """While the database is away no console is opened, and no place is kept."""
+        self.web.uses.error = StoreUnavailable("away")
+        words = self.words_of(self.web.upgrade(URL))
+        self.assertIn("can't check console links now", words)
+        self.assertEqual(self.web.observer.events, ["refused store-unavailable"])
+        self.assertEqual(self.web.admission._held, {})
 
     def test_an_ordinary_token_sets_no_cookie(self) -> None:
         """Whoever does not need a cookie gets none."""
