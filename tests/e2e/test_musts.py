@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -112,8 +113,11 @@ class Musts(ConsolesTestCase):
             database.execute("DELETE FROM console_auth_tokens")
         self.assertEqual([read_close(console)[0] for console in long], [4401] * 3)
         for said in (": session-expired", ": token-revoked"):
-            self.assertTrue(becomes_true(lambda said=said: self.gateway.log.count(said) == 3))
+            self.assertTrue(becomes_true(partial(self._logged, said, 3)), said)
         self.assertNotIn("Traceback", self.gateway.log)
+
+    def _logged(self, words: str, times: int) -> bool:
+        return self.gateway.log.count(words) == times
 
     def test_bad_tokens(self) -> None:
         """A client that shows bad ones waits, at whichever listener it showed them."""
