@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ class Musts(ConsolesTestCase):
     """The tests of every branch; ``branch`` has the options that make it one."""
 
     branch: dict[str, object]
+    processes = 1
 
     def start(self, groups: str = "", **options: object) -> None:
         """Start the gateway, and the consoles of each kind: they send back what they are sent."""
@@ -128,6 +130,20 @@ class Musts(ConsolesTestCase):
         for kind in _KINDS:
             self.assertEqual(self.close_code(kind, self.link(kind)), 429)
 
+    def test_an_origin_that_is_taken_back(self) -> None:
+        """After a reload the pages of a host that is named no more open nothing, in any process."""
+        self.start("[console]\nallowed_origins = dashboard.example\n")
+        file = self.gateway.config_file
+        dashboard = "http://dashboard.example"
+        for kind in _KINDS:
+            self.open(kind, self.link(kind), dashboard).close()
+        file.write_text(file.read_text().replace("dashboard.example", "other.example"))
+        self.gateway.program.signal(signal.SIGHUP)
+        said = "reloaded; changed: [console] allowed_origins"
+        self.assertTrue(becomes_true(lambda: self.gateway.log.count(said) == self.processes))
+        for kind in 4 * _KINDS:
+            self.assertEqual(self.close_code(kind, self.link(kind), dashboard), 403)
+
     def test_no_record_no_console(self) -> None:
         """With audit_required no console is opened while its start can't be written."""
         full = Path(self.mktemp()).absolute()
@@ -177,6 +193,7 @@ class WorkersTests(Musts, SynchronousTestCase):
     """Two processes, and their parent that counts."""
 
     branch = {"workers": 2}  # noqa: RUF012
+    processes = 3
 
 
 del Musts, ConsolesTestCase  # which are no tests by themselves

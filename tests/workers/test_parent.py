@@ -250,6 +250,18 @@ class SpokesmanTests(ParentTestCase):
         self.workers.signal("HUP")
         self.assertEqual([it.signals for it in self.started], [["HUP"], []])
 
+    def test_a_signal_that_comes_early(self) -> None:
+        """A worker that only starts is told, once, when it serves; else it would miss a reload."""
+        self.started[0].says(State.READY)
+        first, second = self.started
+        for _ in range(2):
+            self.workers.signal("HUP")
+        self.assertEqual(second.signals, [])
+        second.says(State.READY)
+        self.assertEqual((first.signals, second.signals), (["HUP"] * 2, ["HUP"]))
+        second.says(State.READY)
+        self.assertEqual(second.signals, ["HUP"])
+
     def test_the_least_loaded(self) -> None:
         """A report is answered with the fewest sessions that another serving worker has."""
         first, second = self.both_ready()

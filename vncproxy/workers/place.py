@@ -81,6 +81,7 @@ class Place:
         self._emptied: Deferred[None] | None = None
         self._reports = 0
         self._silence = 0
+        self._missed: dict[str, None] = {}  # signals for a worker that could not hear them yet
 
     @property
     def pid(self) -> int | None:
@@ -91,6 +92,7 @@ class Place:
         """Start a worker here."""
         self._next = None
         self._reports = self._silence = 0
+        self._missed.clear()
         self.state = State.STARTING
         try:
             self._process = self._launcher.launch(self)
@@ -110,6 +112,7 @@ class Place:
                 pid=self.pid,
                 state=state.value,
             )
+            self._catch_up()
             if state is State.READY:
                 self._watcher.ready()
         return self._watcher.fewest_beside(self)
@@ -164,9 +167,17 @@ class Place:
         return self._emptied
 
     def signal(self, name: str) -> None:
-        """Send the worker this signal, such as ``HUP``, unless it only starts."""
-        if self._process is not None and self.state is not State.STARTING:
+        """Send the worker this signal, such as ``HUP``; to one that only starts, when it serves."""
+        if self.state is State.STARTING:
+            self._missed[name] = None
+        elif self._process is not None:
             self._process.signal(name)
+
+    def _catch_up(self) -> None:
+        """Send the signals that came too early."""
+        missed, self._missed = self._missed, {}
+        for name in missed:
+            self.signal(name)
 
     def ask(self, command: type[Command], **arguments: object) -> Deferred[dict[str, Any] | None]:
         """Ask the worker; None for an answer if it has none, or not in time."""
