@@ -196,11 +196,11 @@ def _api(settings: Settings) -> str:
     """Read what says who may ask the console API, and its certificates."""
     from twisted.internet import reactor
 
-    from vncproxy.console_api.service import methods_of
+    from vncproxy.console_api.service import doors_of
 
     if not settings.compute.compute_driver:
         raise ConfigError("it needs to know servers; set [vncproxy] compute_driver")
-    methods_of(settings, reactor)
+    doors_of(settings, reactor)
     for description in settings.api.api_listen:
         api_listener(settings, description)
         _endpoint(description, "[vncproxy] api_listen")

@@ -26,13 +26,15 @@ from vncproxy.compute.interface import (
     ServerNotRunning,
     Status,
 )
-from vncproxy.console_api.api import ConsoleApi, Limits
+from vncproxy.console_api.api import ConsoleApi
 from vncproxy.console_api.callers import Caller, Presented
 from vncproxy.console_api.consoles import Consoles
 from vncproxy.console_api.doors import Doors
+from vncproxy.console_api.look_ups import TokenLookUps
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.site import ApiSite
-from vncproxy.limits.rate import RateLimit
+from vncproxy.limits.failures import FailedTokens
+from vncproxy.limits.rate import TokenBuckets
 from vncproxy.model import Token
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
@@ -125,6 +127,30 @@ class KnownTokens:
         return _CALLERS.get(presented.token or "")
 
 
+class FakeKeystone:
+    """An authenticator elsewhere, which answers at once, or when the test says so.
+
+    Attributes:
+        known: the callers, by their tokens.
+        asked: the tokens that it was shown.
+        pending: look-ups to be answered, where the test answers them; else None.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, Caller] = {}
+        self.asked: list[str] = []
+        self.pending: list[Deferred[None]] | None = None
+
+    async def caller_of(self, presented: Presented) -> Caller | None:
+        """Return whose it is."""
+        assert presented.token is not None
+        self.asked.append(presented.token)
+        if self.pending is not None:
+            self.pending.append(Deferred())
+            await self.pending[-1]
+        return self.known.get(presented.token)
+
+
 class ApiTestCase(SynchronousTestCase):
     """Sends requests to an API in memory, and reads the answers and the audit lines."""
 
@@ -141,9 +167,12 @@ class ApiTestCase(SynchronousTestCase):
         self.threads = InlineThreadPool()
         store = SqlTokenStore(self.table, cast(Any, self.clock), self.threads, 5.0)
         issuer = TokenIssuer(self.table, lambda: NOW, BASE_URLS)
+        self.keystone = FakeKeystone()
+        failed = FailedTokens(3, self.clock.seconds)
+        look_ups = TokenLookUps([self.keystone], failed, self.clock, 10)
         api = ConsoleApi(
-            Doors([KnownTokens()], 'Bearer realm="vncproxy"'),
-            Limits(RateLimit(10, 30, self.clock.seconds), RateLimit(0.2, 3, self.clock.seconds)),
+            Doors([KnownTokens()], look_ups, 'Bearer realm="vncproxy"'),
+            TokenBuckets(10, 30, self.clock.seconds),
             Lookup(self.driver),
             Consoles(self.driver, issuer, store, list(BASE_URLS), 600),
             store,
@@ -166,6 +195,7 @@ class ApiTestCase(SynchronousTestCase):
         body: object = None,
         token: str | None = ROOT,
         version: str | None = "2.6",
+        client: str = "192.0.2.1",
         **headers: str | None,
     ) -> Connection:
         """Send a request on a connection of its own, and return that."""
@@ -181,7 +211,7 @@ class ApiTestCase(SynchronousTestCase):
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"{method} {path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in named.items() if value is not None]
-        connection = connected_to(self.site)
+        connection = connected_to(self.site, client)
         connection.send("\r\n".join([*lines, "", ""]).encode() + data)
         self.clock.advance(0)
         return connection

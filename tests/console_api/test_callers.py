@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
-from hypothesis.strategies import text
+from hypothesis.strategies import lists, none, sampled_from, text, tuples
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
+from tests.console_api.harness import FakeKeystone
 from vncproxy.compute.interface import Server, Status
-from vncproxy.console_api.callers import Caller, Presented
+from vncproxy.console_api.callers import Authenticator, Caller, Presented
 from vncproxy.console_api.callers_file import (
     CallersFault,
     CallersFile,
@@ -22,11 +25,21 @@ from vncproxy.console_api.callers_file import (
     TokenAuthenticator,
     add_caller,
     callers_in,
+    digest_of,
 )
-from vncproxy.console_api.doors import Doors, OpenDoor, UnknownToken, presented_by
+from vncproxy.console_api.doors import Doors, OpenDoor, presented_by
 from vncproxy.console_api.faults import Fault
+from vncproxy.console_api.look_ups import TokenLookUps
 from vncproxy.errors import Malformed
+from vncproxy.limits.failures import FailedTokens
 
+_WRITTEN = sampled_from(["CN=kim", "CN=lee,O=x", "URI:spiffe://x/kim", "email:k@x", "DNS:k.x"])
+_SHOWN = _WRITTEN | sampled_from(["", " ", "CN=", "None", "URI:"]) | text(max_size=12)
+_SECRETS = sampled_from(["", "a", "b", "c", "None", "CN=kim"])
+_ENTRIES = lists(
+    tuples(none() | _SECRETS, none() | _WRITTEN).filter(any),
+    max_size=3,
+)
 _ID = "6f1c2d3e-4b5a-4c6d-8e7f-0123456789ab"
 
 
@@ -130,6 +143,39 @@ class ReadTests(FileTestCase):
         self.assertEqual([caller.name for caller in callers_in(self.path)], ["kim", "lee"])
         self.assertTrue(self.path.read_bytes().startswith(b"[kim]"))
 
+    def test_what_is_there_and_empty(self) -> None:
+        """Is a fault, and not the same as what is not there."""
+        digest = digest_of("secret")
+        self.assert_fault("[kim]\ntoken =\ncertificate = CN=k\n", "[kim] token is empty")
+        self.assert_fault(f"[kim]\ntoken = {digest_of('')}\n", "[kim] token is empty")
+        both = f"[kim]\ntoken = {digest}\ncertificate =\n"
+        self.assert_fault(both, "[kim] certificate is empty; name a subject such as CN=backup")
+
+    def test_what_no_certificate_has(self) -> None:
+        """Is a fault: a section that nobody fits would look like one that somebody does."""
+        for identity, words in (
+            ("kim", "is none of a subject"),
+            ("CN=kim, O=Example", "no space behind the comma"),
+            ("emailAddress=kim@example.com", "1.2.840.113549.1.9.1"),
+            ("CN=", "is none of"),
+            ("URI:", "has no name behind URI:"),
+            ("uri:spiffe://x", "is none of"),
+            ("IP:127.0.0.1", "is none of"),
+            ("DNS:*.example.com", "is a pattern"),
+            ("CN=kim\n URI:x", "on one line"),
+        ):
+            self.assert_fault(f"[kim]\ncertificate = {identity}\n", words)
+
+    def test_one_of_two(self) -> None:
+        """A token or a certificate that two sections name could be either's."""
+        digest = digest_of("secret")
+        for option in (f"token = {digest}", "certificate = CN=k", "certificate = URI:spiffe://x"):
+            content = f"[kim]\n{option}\nadmin = yes\n[lee]\n{option}\n"
+            self.assert_fault(content, f"[lee] {option.split()[0]} is that of [kim] too")
+        self.assert_fault(
+            "[kim]\ncertificate = DNS:A.example\n[lee]\ncertificate = DNS:a.EXAMPLE\n", "[kim] too"
+        )
+
     @given(text())
     def test_any_text(self, content: str) -> None:
         """Whatever the file holds, it is read, or a fault is said."""
@@ -156,9 +202,46 @@ class ReadTests(FileTestCase):
         self.assertEqual(file.by_token(token, None), Caller("lee", admin=True))
         self.path.write_text("[other]\ncertificate = CN=other\n")
         self.assertIsNone(file.by_token(token, None))
-        self.assertEqual(file.by_certificate("CN=other"), Caller("other"))
-        self.assertIsNone(file.by_certificate(""))
+        self.assertEqual(file.by_certificate(["CN=other"]), Caller("other"))
         self.assertIsNone(file.by_token("", None))
+
+    def test_what_is_not_configured_is_nobody(self) -> None:
+        """A certificate without a name is not whoever has none in the file; nor is a token."""
+        token = add_caller(self.path, Caller("root", admin=True))
+        with self.path.open("a") as file:
+            file.write("[kim]\ncertificate = CN=kim\n")
+        callers = CallersFile(self.path)
+        for identities in ((), ("",), ("CN=",), ("None",)):
+            self.assertIsNone(callers.by_certificate(identities), identities)
+        for nothing in ("", "None", "CN=kim", callers_in(self.path)[0].name):
+            self.assertIsNone(callers.by_token(nothing, None))
+        self.assertEqual(callers.by_token(token, None), Caller("root", admin=True))
+
+    @given(_ENTRIES, lists(_SHOWN), _SECRETS | text())
+    def test_whoever_is_let_in_stands_in_the_file(
+        self, entries: list[tuple[str | None, str | None]], shown: list[str], token: str
+    ) -> None:
+        """A match, in any file with anything presented, is one that the file spells out."""
+        sections = [
+            f"[c{number}]\n"
+            + (f"token = {digest_of(secret)}\n" if secret is not None else "")
+            + (f"certificate = {identity}\n" if identity is not None else "")
+            for number, (secret, identity) in enumerate(entries)
+        ]
+        path = Path(self.mktemp())
+        path.write_text("\n".join(sections))
+        callers = CallersFile(path)
+        try:
+            by_certificate = callers.by_certificate(shown)
+            by_token = callers.by_token(token, None)
+        except Fault:
+            return
+        finally:
+            path.unlink()
+        secrets, identities = zip(*entries, strict=True) if entries else ((), ())
+        if by_certificate is not None:
+            self.assertIn(identities[int(by_certificate.name[1:])], shown)
+        self.assertEqual(by_token is not None, token in secrets)
 
 
 class DoorTests(FileTestCase):
@@ -200,17 +283,34 @@ class DoorTests(FileTestCase):
         """Each is asked, and whoever is known to one of them is let in."""
         token = add_caller(self.path, Caller("kim", admin=True))
         file = CallersFile(self.path)
-        doors = Doors([CertificateAuthenticator(file), TokenAuthenticator(file)], "Bearer")
+        methods = [CertificateAuthenticator(file), TokenAuthenticator(file)]
+        doors = self.doors(methods)
+        self.assertEqual(self.successResultOf(self.ask(doors, X_Auth_Token=token)).name, "kim")
+        for headers in ({"X_Auth_Token": "x"}, {}):
+            self.assertEqual(self.failureResultOf(self.ask(doors, **headers)).value.status, 401)
 
-        def ask(**headers: str) -> Caller:
-            asking = Deferred.fromCoroutine(doors.caller_of(self.request(**headers)))
-            found: Caller = self.successResultOf(asking)
-            return found
+    def test_a_file_that_is_broken(self) -> None:
+        """Keeps out those whom it would name: not those whom Keystone knows."""
+        token = add_caller(self.path, Caller("kim", admin=True))
+        file = CallersFile(self.path)
+        self.path.write_text("hunter2")
+        keystone = FakeKeystone()
+        keystone.known = {"lee's": Caller("lee")}
+        for doors in (
+            self.doors([TokenAuthenticator(file)]),
+            self.doors([TokenAuthenticator(file)], keystone),
+        ):
+            asking = self.ask(doors, X_Auth_Token=token)
+            self.assertEqual(self.failureResultOf(asking, Fault).value.status, 503)
+        self.assertEqual(self.successResultOf(self.ask(doors, X_Auth_Token="lee's")).name, "lee")
 
-        self.assertEqual(ask(X_Auth_Token=token).name, "kim")
-        for headers, error in (({"X_Auth_Token": "x"}, UnknownToken), ({}, Fault)):
-            asking = Deferred.fromCoroutine(doors.caller_of(self.request(**headers)))
-            self.assertEqual(self.failureResultOf(asking, error).value.status, 401)
+    def doors(self, here: Sequence[Authenticator], *elsewhere: Authenticator) -> Doors:
+        clock = Clock()
+        failed = FailedTokens(10, clock.seconds)
+        return Doors(here, TokenLookUps(elsewhere, failed, clock, 10), "Bearer")
+
+    def ask(self, doors: Doors, **headers: str) -> Deferred[Caller]:
+        return Deferred.fromCoroutine(doors.caller_of(self.request(**headers), "192.0.2.1"))
 
     def test_the_open_door(self) -> None:
         """Is for requests to this machine by its own names; not for a page's that borrowed them."""
@@ -219,9 +319,18 @@ class DoorTests(FileTestCase):
             presented = presented_by(self.request(Host=host))
             found = self.successResultOf(Deferred.fromCoroutine(door.caller_of(presented)))
             self.assertEqual(found, Caller("everybody", admin=True), host)
+        nameless = presented_by(self.request())
+        found = self.successResultOf(Deferred.fromCoroutine(door.caller_of(nameless)))
+        self.assertEqual(found, Caller("everybody", admin=True))
         for host in ("evil.example:8774", "192.0.2.1", "localhost.evil.example"):
             presented = presented_by(self.request(Host=host))
             asking = Deferred.fromCoroutine(door.caller_of(presented))
-            self.assertEqual(self.failureResultOf(asking, Fault).value.status, 403)
-        for host in ("", "localhost@evil", "[::1]evil.example", "localhost:x", "127.0.0.1, evil"):
+            self.assertEqual(self.failureResultOf(asking, Fault).value.status, 403, host)
+        for host in (
+            *("", " ", ":8774", "[::1].evil.example", "localhost:8774@evil.example", "[::1"),
+            *("localhost, evil.example", "127.0.0.1:x", "127.0.0.1\\@evil.example", "localhost:x:"),
+        ):
             self.assertRaises(Malformed, presented_by, self.request(Host=host))
+        twice = self.request(Host="localhost")
+        twice.requestHeaders.addRawHeader("Host", "evil.example")
+        self.assertRaises(Malformed, presented_by, twice)

@@ -11,10 +11,12 @@ from tests.console_api.harness import (
     LAB,
     NOW,
     OPEN_WEB,
+    ROOT,
     WEB,
     ApiTestCase,
     token_in,
 )
+from vncproxy.console_api.callers import Caller
 from vncproxy.model import Token
 
 
@@ -119,15 +121,46 @@ class CallerTests(ApiTestCase):
         self.assertEqual(self.ask("GET", "/servers")[0], 200)
 
     def test_who_guesses(self) -> None:
-        """Their address has to wait, even with a good token; those without any are no guesses."""
+        """Their address has to wait with its next guess; those without a token are no guesses."""
         for _ in range(5):
             self.assertEqual(self.ask("GET", "/servers", token=None)[0], 401)
         for _ in range(3):
             self.assertEqual(self.ask("GET", "/servers", token="guess")[0], 401)
-        status, headers, _ = self.ask("GET", "/servers")
-        self.assertEqual((status, headers["retry-after"]), (429, "5"))
-        self.clock.advance(5)
-        self.assertEqual(self.ask("GET", "/servers")[0], 200)
+        status, headers, body = self.ask("GET", "/servers", token="guess")
+        self.assertEqual((status, list(body), headers["retry-after"]), (429, ["overLimit"], "1"))
+        self.clock.advance(1)
+        self.assertEqual(self.ask("GET", "/servers", token="guess")[0], 401)
+        self.assertEqual(self.ask("GET", "/servers", token="guess")[1]["retry-after"], "2")
+
+    def test_a_good_token_beside_one_who_guesses(self) -> None:
+        """A good token of the same address, a balancer's maybe, is let in all the same."""
+        self.keystone.known = {"kim's": Caller("kim", admin=True), "new": Caller("new")}
+        self.assertEqual(self.ask("GET", "/servers", token="kim's")[0], 200)
+        for guess in range(10):
+            self.ask("GET", "/servers", token=f"guess {guess}")
+        self.assertEqual(self.ask("GET", "/servers", token="guess")[0], 429)
+        for token in (ROOT, ALICE, "kim's"):
+            self.assertEqual(self.ask("GET", "/servers", token=token)[0], 200, token)
+        # One that was never seen before is no better than a guess, until it is looked up.
+        self.assertEqual(self.ask("GET", "/servers", token="new")[0], 429)
+        self.assertEqual(self.ask("GET", "/servers", token="new", client="192.0.2.2")[0], 200)
+
+    def test_clients_by_their_networks(self) -> None:
+        """An IPv6 client has a /64 to guess from, and is one client all the same."""
+        for host in range(3):
+            client = f"2001:db8::{host + 1}"
+            self.assertEqual(self.ask("GET", "/servers", token="guess", client=client)[0], 401)
+        for client, status in (("2001:db8::ffff", 429), ("2001:db8:0:1::1", 401)):
+            answered = self.ask("GET", "/servers", token="guess", client=client)[0]
+            self.assertEqual(answered, status, client)
+
+    def test_a_known_user_without_rights(self) -> None:
+        """403, with why; not a guess, and not more often than others."""
+        self.keystone.known = {"reader's": Caller("reader", refusal="Members only.")}
+        for _ in range(30):
+            status, _, body = self.ask("GET", "/servers", token="reader's")
+            self.assertEqual((status, body["forbidden"]["message"]), (403, "Members only."))
+        self.assertEqual(self.ask("GET", "/servers", token="reader's")[0], 429)
 
     def test_the_audit(self) -> None:
         """One line a request: who, from where, what, how it went, and about what."""

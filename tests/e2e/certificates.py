@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +40,20 @@ def issue(
     issuer: Issued | None = None,
     days: int = 30,
     ca: bool = False,
+    identities: Sequence[x509.GeneralName] = (),
 ) -> Issued:
     """Return a new certificate.
 
     Args:
-        name: its common name.
+        name: its common name; "" for an empty subject.
         hosts: addresses and names it is for.
         issuer: the CA; None for a self-signed one.
         days: until it expires; it began 60 days ago.
         ca: whether it may issue others.
+        identities: what its subjectAltName holds besides the hosts.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()
@@ -64,8 +67,8 @@ def issue(
         .add_extension(_key_usage(ca), critical=True)
     )
     if not ca:
-        names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-        builder = builder.add_extension(names, critical=False)
+        names = [*(_general_name(host) for host in hosts), *identities]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not name)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 

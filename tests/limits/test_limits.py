@@ -89,7 +89,7 @@ class RateTests(SynchronousTestCase):
         """What is remembered of clients is bounded."""
         for number in range(MOST_CLIENTS + 10):
             self.rate.arrive(str(number))
-        self.assertEqual(len(self.rate._limit._levels), MOST_CLIENTS)
+        self.assertEqual(len(self.rate._buckets._levels), MOST_CLIENTS)
 
 
 class FailedTokensTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
@@ -167,9 +167,10 @@ class Connection(StringTransport):
         return int(status.split()[1]), {k.lower(): v for k, v in headers.items()}, body
 
 
-def connected_to(site: Site) -> Connection:
+def connected_to(site: Site, client: str = "192.0.2.1") -> Connection:
     """Return a client's new connection to the site."""
-    connection = Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
+    kind = IPv6Address if ":" in client else IPv4Address
+    connection = Connection(peerAddress=kind("TCP", client, 50000))
     channel = site.buildProtocol(connection.getPeer())
     assert channel is not None
     connection.protocol = cast(Protocol, channel)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,7 +17,7 @@ from vncproxy.compute.interface import ComputeError
 from vncproxy.console_api.call import TOKENS, Call, call_of
 from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.consoles import Consoles, Wanted, console_type_of
-from vncproxy.console_api.doors import Doors, UnknownToken
+from vncproxy.console_api.doors import Doors
 from vncproxy.console_api.faults import Fault, fault_of
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.pace import Pace
@@ -35,7 +34,8 @@ from vncproxy.console_api.versions import (
     version_of,
 )
 from vncproxy.errors import Malformed, StoreUnavailable, TokenExpired, TokenInvalid
-from vncproxy.limits.rate import RateLimit
+from vncproxy.limits.address import client_of
+from vncproxy.limits.rate import TokenBuckets
 from vncproxy.model import Token
 from vncproxy.tokens.issue import Issued
 from vncproxy.tokens.sql import SqlTokenStore
@@ -49,25 +49,12 @@ _ACTION_PROTOCOLS = {
 Body = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How often who may ask.
-
-    Attributes:
-        requests: of each caller.
-        failures: of each address: tokens that are nobody's.
-    """
-
-    requests: RateLimit
-    failures: RateLimit
-
-
 class ConsoleApi(Resource):
     """Answers every request to the API, and writes one line of each.
 
     Args:
         doors: say who asks.
-        limits: how often.
+        requests: how often each caller may ask.
         lookup: finds servers.
         consoles: opens consoles.
         store: finds tokens.
@@ -80,7 +67,7 @@ class ConsoleApi(Resource):
     def __init__(
         self,
         doors: Doors,
-        limits: Limits,
+        requests: TokenBuckets,
         lookup: Lookup,
         consoles: Consoles,
         store: SqlTokenStore,
@@ -88,7 +75,7 @@ class ConsoleApi(Resource):
     ) -> None:
         super().__init__()
         self._doors = doors
-        self._limits = limits
+        self._requests = requests
         self._lookup = lookup
         self._consoles = consoles
         self._store = store
@@ -133,15 +120,14 @@ class ConsoleApi(Resource):
             self._finish(call, 200, body, versions)
 
     async def _known_caller(self, call: Call) -> Caller:
-        """Return whose the call is, unless they, or their address, ask too often."""
-        _check_rate(self._limits.failures, call.client, "Too many tokens that are nobody's")
-        try:
-            caller = await self._doors.caller_of(call.request)
-        except UnknownToken:
-            self._limits.failures.take(call.client)
-            raise
-        _check_rate(self._limits.requests, caller.name, "Too many requests")
-        self._limits.requests.take(caller.name)
+        """Return whose the call is, unless they ask too often, or may ask for nothing."""
+        caller = await self._doors.caller_of(call.request, client_of(call.client))
+        wait_s = math.ceil(self._requests.take(caller.name))
+        if wait_s:
+            words = f"Too many requests; try again in {wait_s} s."
+            raise Fault(429, words, {"Retry-After": str(wait_s)})
+        if caller.refusal is not None:
+            raise Fault(403, caller.refusal)
         return caller
 
     async def _dispatch(self, call: Call, caller: Caller) -> Body:
@@ -272,12 +258,6 @@ class ConsoleApi(Resource):
 
 def _nothing() -> Fault:
     return Fault(404, "There is no such resource here.")
-
-
-def _check_rate(limit: RateLimit, key: str, words: str) -> None:
-    wait_s = math.ceil(limit.wait_s(key))
-    if wait_s:
-        raise Fault(429, f"{words}; try again in {wait_s} s.", {"Retry-After": str(wait_s)})
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Protocol
 from vncproxy.compute.interface import Server
 from vncproxy.patterns import matches
 
+PREFIX = "vnc_"  # of our tokens, so that scanners for leaked secrets, and people, know one
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -18,16 +20,18 @@ class Caller:
         servers: names (or patterns, with ``*``) and UUIDs of those that they may open.
         projects: whose servers they may open all.
         admin: may open every server, see hosts, and look tokens up.
+        refusal: why they may ask for nothing, though it is known who they are; or None.
     """
 
     name: str
     servers: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     admin: bool = False
+    refusal: str | None = None
 
     def may_open(self, server: Server) -> bool:
         """Whether they may see the server, and open its consoles."""
-        if self.admin or (server.project is not None and server.project in self.projects):
+        if self.admin or (server.project and server.project in self.projects):
             return True
         return any(
             matches(pattern, server.name) or pattern.lower() == server.id
@@ -42,13 +46,14 @@ class Presented:
     Attributes:
         token: of ``X-Auth-Token`` or ``Authorization``, or None.
         user: that ``Authorization: Basic`` names beside it, or None.
-        certificate: subject of the TLS client certificate, verified (RFC 4514), or None.
+        certificate: whom the TLS client certificate names, which is verified (see
+            ``edge.client_identity``); empty where it names nobody, None where there is none.
         host: that the request's Host header names, without its port, in lower case, or None.
     """
 
     token: str | None = field(repr=False)
     user: str | None = None
-    certificate: str | None = None
+    certificate: tuple[str, ...] | None = None
     host: str | None = None
 
 

@@ -9,6 +9,8 @@ It has a section for each caller:
     [backup]
     certificate = CN=backup,O=Example
     admin = yes
+
+What a section does not say is None in its entry, and equal to nothing that anybody presents.
 """
 
 from __future__ import annotations
@@ -19,18 +21,20 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from vncproxy.console_api.callers import Caller, Presented
+from vncproxy.console_api.callers import PREFIX, Caller, Presented
 from vncproxy.console_api.faults import Fault
+from vncproxy.edge.client_identity import checked_identity
 
 _OPTIONS = frozenset({"token", "certificate", "servers", "projects", "admin"})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9@._-]{1,64}")
-_PREFIX = "vnc_"  # so that scanners for leaked secrets, and people, know one when they see it
+_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
 class CallersFault(Exception):
@@ -39,9 +43,17 @@ class CallersFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """A section.
+
+    Attributes:
+        caller: whose it is.
+        digest: of their token; None where they have none.
+        certificate: whom their certificate names (see ``edge.client_identity``), or None.
+    """
+
     caller: Caller
-    digest: str
-    certificate: str
+    digest: str | None
+    certificate: str | None
 
 
 class CallersFile:
@@ -68,14 +80,21 @@ class CallersFile:
         digest = digest_of(token)
         found = None
         for entry in self._current():
-            if hmac.compare_digest(entry.digest, digest) and user in (None, entry.caller.name):
+            same = entry.digest is not None and hmac.compare_digest(entry.digest, digest)
+            if same and user in (None, entry.caller.name):
                 found = entry.caller
         return found
 
-    def by_certificate(self, subject: str) -> Caller | None:
-        """Return whose certificate this is."""
-        entries = (entry for entry in self._current() if entry.certificate == subject)
-        return next((entry.caller for entry in entries), None)
+    def by_certificate(self, identities: Sequence[str]) -> Caller | None:
+        """Return whose certificate this is: of several sections' that it fits, the first one's.
+
+        Args:
+            identities: whom it names (see ``edge.client_identity``).
+        """
+        for entry in self._current():
+            if entry.certificate is not None and entry.certificate in identities:
+                return entry.caller
+        return None
 
     def _current(self) -> list[_Entry]:
         """Return the entries; a file that can't be used lets nobody in, rather than too many."""
@@ -106,7 +125,7 @@ class TokenAuthenticator:
 
 
 class CertificateAuthenticator:
-    """Knows callers by the subjects of their certificates (see ``callers.Authenticator``)."""
+    """Knows callers by whom their certificates name (see ``callers.Authenticator``)."""
 
     def __init__(self, file: CallersFile) -> None:
         self._file = file
@@ -142,7 +161,7 @@ def add_caller(path: Path, caller: Caller) -> str:
         raise CallersFault("a name has up to 64 letters, digits and @._-")
     if path.exists() and caller.name in [known.name for known in callers_in(path)]:
         raise CallersFault(f"{path} has a section [{caller.name}] already; choose another name")
-    token = _PREFIX + secrets.token_urlsafe(32)
+    token = PREFIX + secrets.token_urlsafe(32)
     lines = [f"[{caller.name}]", f"token = {digest_of(token)}"]
     lines += [f"servers = {', '.join(caller.servers)}"] * bool(caller.servers)
     lines += [f"projects = {', '.join(caller.projects)}"] * bool(caller.projects)
@@ -179,7 +198,22 @@ def _read(path: Path) -> list[_Entry]:
         raise CallersFault(f"{path} is no UTF-8") from None
     except OSError as error:
         raise CallersFault(_reason(path, error)) from error
-    return [_entry(path, parser[name]) for name in parser.sections()]
+    entries = [_entry(path, parser[name]) for name in parser.sections()]
+    _check_that_each_has_their_own(path, entries)
+    return entries
+
+
+def _check_that_each_has_their_own(path: Path, entries: Iterable[_Entry]) -> None:
+    """Raise where a token or a certificate could be two callers'."""
+    owners: dict[str, str] = {}
+    for entry in entries:
+        for option, value in (("token", entry.digest), ("certificate", entry.certificate)):
+            if value is None:
+                continue
+            owner = owners.setdefault(value, entry.caller.name)
+            if owner != entry.caller.name:
+                where = f"{path}: [{entry.caller.name}] {option}"
+                raise CallersFault(f"{where} is that of [{owner}] too; each needs their own")
 
 
 def _entry(path: Path, section: configparser.SectionProxy) -> _Entry:
@@ -187,12 +221,18 @@ def _entry(path: Path, section: configparser.SectionProxy) -> _Entry:
     unknown = sorted(_OPTIONS.symmetric_difference(section) - _OPTIONS)
     if unknown:
         raise CallersFault(f"{where} has {unknown[0]}, which is none of {_named(_OPTIONS)}")
-    digest = section.get("token", "")
-    certificate = section.get("certificate", "")
-    if not digest and not certificate:
+    digest = section.get("token")
+    certificate = section.get("certificate")
+    if digest is None and certificate is None:
         raise CallersFault(f"{where} has neither token nor certificate")
-    if digest and not _DIGEST.fullmatch(digest):
-        raise CallersFault(f"{where} token is no SHA-256; `vncproxy api-token create` makes one")
+    if digest is not None and (not _DIGEST.fullmatch(digest) or digest == _OF_NOTHING):
+        wrong = "empty" if digest in ("", _OF_NOTHING) else "no SHA-256"
+        raise CallersFault(f"{where} token is {wrong}; `vncproxy api-token create` makes one")
+    if certificate is not None:
+        try:
+            certificate = checked_identity(certificate)
+        except ValueError as error:
+            raise CallersFault(f"{where} certificate {error}") from None
     try:
         admin = section.getboolean("admin", fallback=False)
     except ValueError:

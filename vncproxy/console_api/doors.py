@@ -12,6 +12,8 @@ from twisted.web.server import Request
 
 from vncproxy.console_api.callers import Authenticator, Caller, Presented
 from vncproxy.console_api.faults import Fault
+from vncproxy.console_api.look_ups import TokenLookUps, first_known
+from vncproxy.edge.client_identity import identities_of
 from vncproxy.web.request import host_of
 
 _EVERYBODY = Caller("everybody", admin=True)
@@ -32,37 +34,54 @@ class OpenDoor:
         raise Fault(403, "Without authentication only requests for localhost are answered.")
 
 
-class UnknownToken(Fault):
-    """A token was presented that is nobody's."""
-
-
 class Doors:
     """All configured methods of authentication.
 
+    Those that know callers by themselves are asked first. Whoever is good there is let in, whatever
+    others at the same address have shown; only the other tokens cost a look-up, and are counted.
+
     Args:
-        methods: asked in this order; the first that knows the caller counts.
+        here: methods that answer at once, in this order.
+        look_ups: of the tokens that none of these knows.
         challenge: value of WWW-Authenticate for those whom none knows.
     """
 
-    def __init__(self, methods: Sequence[Authenticator], challenge: str) -> None:
-        self._methods = tuple(methods)
+    def __init__(
+        self, here: Sequence[Authenticator], look_ups: TokenLookUps, challenge: str
+    ) -> None:
+        self._here = tuple(here)
+        self._look_ups = look_ups
         self._challenge = challenge
 
-    async def caller_of(self, request: Request) -> Caller:
+    async def caller_of(self, request: Request, client: str) -> Caller:
         """Return whose the request is.
 
+        Args:
+            request: of the API.
+            client: whom bad tokens are counted for (see ``limits.address``).
+
         Raises:
-            UnknownToken: a token was presented that is nobody's.
-            Fault: 401 where none was presented, 503 where it can't be found out.
+            Fault: 401 where it is nobody's, 429 where the client has shown too many bad tokens,
+                503 where it can't be found out.
         """
         presented = presented_by(request)
-        for method in self._methods:
-            caller = await method.caller_of(presented)
-            if caller is not None:
-                return caller
+        unsure: Fault | None = None
+        caller: Caller | None = None
+        try:
+            caller = await first_known(self._here, presented)
+        except Fault as fault:
+            if fault.status != 503 or not self._look_ups.ask_anybody:
+                raise
+            unsure = fault
+        if caller is None and presented.token is not None:
+            caller = await self._look_ups.caller_of(presented, presented.token, client)
+        if caller is not None:
+            return caller
+        if unsure is not None:
+            raise unsure
         challenge = {"WWW-Authenticate": self._challenge}
         if presented.token is not None:
-            raise UnknownToken(401, "This token is not known here.", challenge)
+            raise Fault(401, "This token is not known here.", challenge)
         how = "send X-Auth-Token or Authorization: Bearer"
         raise Fault(401, f"Say who you are: {how}.", challenge)
 
@@ -80,7 +99,7 @@ def presented_by(request: Request) -> Presented:
     elif token is None and scheme.lower() == "basic":
         user, token = _basic(value)
     host = host_of(request)
-    return Presented(token, user, _subject(request), host.name if host else None)
+    return Presented(token, user, _identities(request), host.name if host else None)
 
 
 def _text(header: str | None) -> str | None:
@@ -95,11 +114,11 @@ def _basic(value: str) -> tuple[str | None, str | None]:
     return (user, password) if colon and password else (None, None)
 
 
-def _subject(request: Request) -> str | None:
-    """Return the subject of the client's certificate, which the listener's TLS has verified."""
+def _identities(request: Request) -> tuple[str, ...] | None:
+    """Return whom the client's certificate names, which the listener's TLS has verified."""
     peer_certificate = getattr(request.transport, "getPeerCertificate", None)
     certificate: crypto.X509 | None = peer_certificate() if peer_certificate else None
-    return certificate.to_cryptography().subject.rfc4514_string() if certificate else None
+    return None if certificate is None else identities_of(certificate)
 
 
 def _is_loopback(host: str) -> bool:

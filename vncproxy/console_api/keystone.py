@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from vncproxy.compute.threads import BoundedThreads
 from vncproxy.config.read import ConfigError
 from vncproxy.config.topics.keystone import KeystoneAuthtoken
-from vncproxy.console_api.callers import Caller, Presented
+from vncproxy.console_api.callers import PREFIX, Caller, Presented
 from vncproxy.console_api.faults import Fault
 
 _THREADS = 4
@@ -33,6 +33,10 @@ _LOGIN_OPTIONS = (
     "application_credential_id",
     "application_credential_secret",
 )
+
+
+class KeystoneFails(Exception):
+    """Keystone did not say whose a token is; the text says why, for the operator."""
 
 
 class KeystoneAuthenticator:
@@ -55,18 +59,26 @@ class KeystoneAuthenticator:
     async def caller_of(self, presented: Presented) -> Caller | None:
         """Return whose token it is (see ``callers.Authenticator``)."""
         token = presented.token
-        if token is None or presented.user is not None or len(token) > _LONGEST_TOKEN:
-            return None
-        if not token.isascii() or not token.isprintable():
+        if token is None or presented.user is not None or not _may_be_keystones(token):
             return None
         try:
-            found = await self._threads.call(lambda: self._ask(token))
-        except ClientException as error:
-            self._log.error("[keystone_authtoken]: {reason}", reason=_line(error))
-            raise Fault(503, "Keystone can't be asked now; try again in a minute.") from error
-        return None if found is None else _caller(found)
+            return await self._threads.call(lambda: self._ask(token))
+        except KeystoneFails as error:
+            self._log.error("[keystone_authtoken]: {reason}", reason=error)
+            words = "Keystone can't be asked now; try again in a minute."
+            raise Fault(503, words, {"Retry-After": "60"}) from error
 
-    def _ask(self, token: str) -> dict[str, Any] | None:
+    def _ask(self, token: str) -> Caller | None:
+        try:
+            return self._whose(token)
+        except ClientException as error:
+            raise KeystoneFails(_line(error)) from error
+        except (
+            Exception
+        ) as error:  # an answer of another form, or what the library's library raises
+            raise KeystoneFails(f"{type(error).__name__}: {_line(error)}") from error
+
+    def _whose(self, token: str) -> Caller | None:
         try:
             answer = self._session.get(
                 "/auth/tokens?nocatalog",
@@ -80,18 +92,25 @@ class KeystoneAuthenticator:
             )
         except NotFound:
             return None
-        found: dict[str, Any] = answer.json()["token"]
-        return found
+        return _caller(answer.json()["token"])
 
 
-def _caller(token: dict[str, Any]) -> Caller | None:
+def _may_be_keystones(token: str) -> bool:
+    """Whether Keystone could have issued it: it is not shown what is certainly somebody else's."""
+    if token.startswith(PREFIX):
+        return False
+    return len(token) <= _LONGEST_TOKEN and token.isascii() and token.isprintable()
+
+
+def _caller(token: dict[str, Any]) -> Caller:
     roles = {role["name"].lower() for role in token.get("roles", [])}
-    project = token.get("project", {}).get("id")
+    project = token.get("project", {}).get("id") or None
     name = f"{token['user']['name']} ({token['user']['id']})"
     if _ADMIN in roles:
         return Caller(name, admin=True)
     if project is None or _MEMBER not in roles:
-        raise Fault(403, "Consoles are for members of a project; your token is for none.")
+        refusal = "Consoles are for members of a project; your token is for none."
+        return Caller(name, refusal=refusal)
     return Caller(name, projects=(project,))
 
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from vncproxy.compute.interface import ComputeDriver
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
-from vncproxy.console_api.api import ConsoleApi, Limits
+from vncproxy.console_api.api import ConsoleApi
 from vncproxy.console_api.callers import Authenticator
 from vncproxy.console_api.callers_file import (
     CallersFault,
@@ -21,16 +21,18 @@ from vncproxy.console_api.callers_file import (
 )
 from vncproxy.console_api.consoles import Consoles
 from vncproxy.console_api.doors import Doors, OpenDoor
+from vncproxy.console_api.look_ups import TokenLookUps
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.site import ApiSite
-from vncproxy.limits.rate import RateLimit
+from vncproxy.limits.failures import FailedTokens
+from vncproxy.limits.rate import TokenBuckets
 from vncproxy.listener import ListenString
 from vncproxy.tokens.issue import TokenIssuer
 from vncproxy.tokens.sql import SqlTokenStore
 from vncproxy.web.server import Hardening
 
-_FAILURES_A_SECOND = 0.2
-_MOST_FAILURES_AT_ONCE = 10
+_ELSEWHERE = "keystone"
+_MOST_FAILURES = 10  # where [vncproxy] failed_tokens is not set: who asks here is a program
 _log = Logger(namespace="vncproxy.api")
 
 
@@ -62,14 +64,10 @@ def api_site(
             "[vncproxy] api_listen: the API needs to know servers; set [vncproxy] compute_driver"
         )
     api = settings.api
-    methods = methods_of(settings, reactor)
-    limits = Limits(
-        RateLimit(api.api_rate_limit, max(1.0, api.api_rate_limit), reactor.seconds),
-        RateLimit(_FAILURES_A_SECOND, _MOST_FAILURES_AT_ONCE, reactor.seconds),
-    )
+    requests = TokenBuckets(api.api_rate_limit, max(1.0, api.api_rate_limit), reactor.seconds)
     consoles = Consoles(driver, issuer, store, console_types, settings.consoleauth.token_ttl)
     resource = ConsoleApi(
-        Doors(methods, _challenge(settings)), limits, Lookup(driver), consoles, store, reactor
+        doors_of(settings, reactor), requests, Lookup(driver), consoles, store, reactor
     )
     if not api.api_cert:
         if api.api_client_ca or api.api_key:
@@ -78,19 +76,28 @@ def api_site(
     return ApiSite(resource, hardening)
 
 
-def methods_of(settings: Settings, reactor: Any) -> list[Authenticator]:  # noqa: ANN401
-    """Return the configured methods of authentication.
+def doors_of(settings: Settings, reactor: Any) -> Doors:  # noqa: ANN401
+    """Return the configured methods of authentication, with what bounds them.
 
     Raises:
         ConfigError: there is none, or one lacks what it needs.
     """
-    methods = [_method(name, settings, reactor) for name in settings.api.api_auth]
-    if not methods:
+    names = settings.api.api_auth
+    if not names:
         raise ConfigError(
             "[vncproxy] api_listen: nobody may ask yet; set [vncproxy] api_auth (token, "
             "certificate, keystone, none)"
         )
-    return methods
+    methods = {name: _method(name, settings, reactor) for name in names}
+    elsewhere = [method for name, method in methods.items() if name == _ELSEWHERE]
+    look_ups = TokenLookUps(
+        elsewhere,
+        FailedTokens(settings.limits.failed_tokens or _MOST_FAILURES, reactor.seconds),
+        reactor,
+        settings.keystone_authtoken.http_connect_timeout,
+    )
+    here = [method for name, method in methods.items() if name != _ELSEWHERE]
+    return Doors(here, look_ups, _challenge(settings))
 
 
 def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # noqa: ANN401
@@ -104,7 +111,7 @@ def _method(name: str, settings: Settings, reactor: Any) -> Authenticator:  # no
                     "may be reached from others; add :interface=127.0.0.1, or choose another"
                 )
             return OpenDoor()
-        case "keystone":
+        case name if name == _ELSEWHERE:
             return _keystone(settings, reactor)
         case "certificate":
             if not settings.api.api_client_ca:

@@ -10,8 +10,8 @@ from vncproxy.errors import ClientTooFast
 MOST_CLIENTS = 10_000  # remembered at once; whoever comes from more addresses is no rate's to stop
 
 
-class RateLimit:
-    """Counts by key; the least recently seen are forgotten when there are too many.
+class TokenBuckets:
+    """A bucket for each key; those unused for longest are forgotten when there are too many.
 
     Args:
         rate: per second; 0 for no limit.
@@ -25,21 +25,17 @@ class RateLimit:
         self._seconds = seconds
         self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def wait_s(self, key: Hashable) -> float:
-        """Return the seconds until ``take`` would succeed; 0 for now. Takes nothing."""
+    def take(self, key: Hashable) -> float:
+        """Take one, and return 0; or take none, and return the seconds until there is one."""
         if not self._rate:
             return 0.0
-        return max(0.0, (1 - self._level(key)) / self._rate)
-
-    def take(self, key: Hashable) -> None:
-        """Count one; where there is none left, none is taken."""
-        if not self._rate:
-            return
         level = self._level(key)
-        self._levels[key] = (level - 1 if level >= 1 else level, self._seconds())
+        wait_s = max(0.0, (1 - level) / self._rate)
+        self._levels[key] = (level if wait_s else level - 1, self._seconds())
         self._levels.move_to_end(key)
         if len(self._levels) > MOST_CLIENTS:
             self._levels.popitem(last=False)
+        return wait_s
 
     def _level(self, key: Hashable) -> float:
         now = self._seconds()
@@ -58,12 +54,11 @@ class Rate:
 
     def __init__(self, per_s: float, burst: int, now: Callable[[], float]) -> None:
         self._per_s = per_s
-        self._limit = RateLimit(per_s, burst, now)
+        self._buckets = TokenBuckets(per_s, burst, now)
 
     def arrive(self, client: str) -> None:
         """Count an arrival, or raise ``ClientTooFast``, which counts none."""
-        wait_s = self._limit.wait_s(client)
-        self._limit.take(client)
+        wait_s = self._buckets.take(client)
         if wait_s:
             raise ClientTooFast(
                 f"{client} asks for more than {self._per_s:g} consoles a second; "
