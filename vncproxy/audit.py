@@ -155,7 +155,7 @@ class Audit:
             "request_id": facts.request_id,
             "client": facts.client,
         }
-        if facts.client_certificate:
+        if facts.client_certificate is not None:
             line["client_certificate"] = facts.client_certificate
         if facts.grant is not None:
             line |= {

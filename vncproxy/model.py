@@ -185,7 +185,7 @@ class SessionFacts:
         ending: how it ended; None while it lives.
         detail: more about the ending, for the operator.
         seconds: how long it lived, once it has ended.
-        client_certificate: subject of the certificate that the client showed (RFC 4514), or "".
+        client_certificate: whom the certificate names that the client showed; None for none.
     """
 
     request_id: str
@@ -197,7 +197,7 @@ class SessionFacts:
     ending: Ending | None = None
     detail: str = ""
     seconds: float = 0.0
-    client_certificate: str = ""
+    client_certificate: str | None = None
 
     @property
     def instance(self) -> str:

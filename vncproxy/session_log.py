@@ -69,8 +69,8 @@ def _names(facts: SessionFacts) -> dict[str, str]:
     return {
         "request_id": facts.request_id,
         "client": facts.client,
-        "client_certificate": certificate or "-",
-        "who": f"{facts.client} ({certificate})" if certificate else facts.client,
+        "client_certificate": "-" if certificate is None else certificate,
+        "who": facts.client if certificate is None else f"{facts.client} ({certificate})",
         "instance": facts.instance,
         "target": facts.target,
         "token_id": facts.token_id,

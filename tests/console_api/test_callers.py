@@ -283,7 +283,7 @@ class DoorTests(FileTestCase):
         """Each is asked, and whoever is known to one of them is let in."""
         token = add_caller(self.path, Caller("kim", admin=True))
         file = CallersFile(self.path)
-        methods = [CertificateAuthenticator(file), TokenAuthenticator(file)]
+        methods: list[Authenticator] = [CertificateAuthenticator(file), TokenAuthenticator(file)]
         doors = self.doors(methods)
         self.assertEqual(self.successResultOf(self.ask(doors, X_Auth_Token=token)).name, "kim")
         for headers in ({"X_Auth_Token": "x"}, {}):

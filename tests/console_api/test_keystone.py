@@ -80,11 +80,12 @@ class KeystoneTests(SynchronousTestCase):
 
     def test_what_is_no_answer(self) -> None:
         """503, whatever it raises or says."""
-        for answer in (
+        answers: list[object] = [
             *(ConnectFailure("refused"), RuntimeError("of a library"), ValueError("no JSON")),
             *({}, [], {"token": {}}, {"token": {"user": _USER, "roles": [{}]}}),
             {"token": {"user": _USER, "project": "lab"}},
-        ):
+        ]
+        for answer in answers:
             fault = self.failureResultOf(self.ask(answer, Presented("t")), Fault).value
             self.assertEqual((fault.status, fault.headers["Retry-After"]), (503, "60"), answer)
             self.assertNotIn("library", fault.message)

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.console_api.harness import FakeKeystone
-from vncproxy.console_api.callers import Caller, Presented
+from vncproxy.console_api.callers import Authenticator, Caller, Presented
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.look_ups import TokenLookUps, first_known
 from vncproxy.limits.failures import FailedTokens
@@ -125,7 +125,7 @@ class FirstKnownTests(SynchronousTestCase):
     def ask(self, *faults: Fault) -> Deferred[Caller | None]:
         keystone = FakeKeystone()
         keystone.known = {"good": _KIM}
-        methods = [*(_Fails(fault) for fault in faults), keystone]
+        methods: list[Authenticator] = [*(_Fails(fault) for fault in faults), keystone]
         return Deferred.fromCoroutine(first_known(methods, Presented("good")))
 
     def test_one_that_does_not_know(self) -> None:

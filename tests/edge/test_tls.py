@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import ipaddress
 import os
 import ssl
 from pathlib import Path
@@ -17,7 +18,7 @@ from twisted.trial.unittest import TestCase
 from tests.e2e.certificates import Issued, issue
 from vncproxy.config.read import ConfigError
 from vncproxy.edge.certificates import TlsOptions, load_certificates
-from vncproxy.edge.tls import TlsServer, client_subject
+from vncproxy.edge.tls import TlsServer, client_name
 
 
 class Handshake:
@@ -262,17 +263,28 @@ class ClientCertificatesTests(TlsTestCase):
         good = issue("alice", issuer=self.ca)
         for demand in ("optional", "required"):
             shown = Handshake(self.served(demand), client=self.client(good))
-            self.assertEqual(client_subject(shown.server), "CN=alice")
+            self.assertEqual(client_name(shown.server), "CN=alice")
+            spiffe = x509.UniformResourceIdentifier("spiffe://example/alice")
+            for names, shown_as in (
+                ((spiffe,), "URI:spiffe://example/alice"),
+                (
+                    (x509.IPAddress(ipaddress.ip_address("127.0.0.1")),),
+                    "a certificate without a name",
+                ),
+            ):
+                unnamed = issue("", hosts=(), issuer=self.ca, identities=names)
+                shown = Handshake(self.served(demand), client=self.client(unnamed))
+                self.assertEqual(client_name(shown.server), shown_as)
             strangers = issue("mallory"), issue("old", issuer=self.ca, days=-1)
             for stranger in strangers:
                 with self.assertRaises(SSL.Error):
                     Handshake(self.served(demand), client=self.client(stranger))
         nobody = Handshake(self.served("optional"), client=self.client(None))
-        self.assertEqual(client_subject(nobody.server), "")
+        self.assertIsNone(client_name(nobody.server))
         with self.assertRaises(SSL.Error):
             Handshake(self.served("required"), client=self.client(None))
         off = Handshake(self.served("off"), client=self.client(good))
-        self.assertEqual(client_subject(off.server), "")
+        self.assertIsNone(client_name(off.server))
 
     def test_the_name_of_another_certificate_lets_nobody_in(self) -> None:
         """Who asks for another host name must show the same certificate."""

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from cryptography import x509
 from OpenSSL import crypto
 
-_SAN_KINDS = {
+_SanKind = type[x509.UniformResourceIdentifier] | type[x509.RFC822Name] | type[x509.DNSName]
+_SAN_KINDS: dict[str, _SanKind] = {
     "URI": x509.UniformResourceIdentifier,
     "email": x509.RFC822Name,
     "DNS": x509.DNSName,

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from vncproxy.config.read import ConfigError
 from vncproxy.edge.certificates import ServedCertificate, TlsOptions, load_certificates
+from vncproxy.edge.client_identity import identities_of
 
 SOON = datetime.timedelta(days=14)
 _BETWEEN_WARNINGS = datetime.timedelta(days=1)
@@ -117,7 +118,12 @@ def _by_name(certificates: Iterable[ServedCertificate]) -> dict[str, ServedCerti
     return found
 
 
-def client_subject(connection: SSL.Connection | None) -> str:
-    """Return the subject of the client's certificate (RFC 4514), or "" if it showed none."""
+def client_name(connection: SSL.Connection | None) -> str | None:
+    """Return whom the client's certificate names (see ``client_identity``), for logs.
+
+    None where it showed none; a certificate without any name is one all the same.
+    """
     certificate = connection.get_peer_certificate() if connection is not None else None
-    return certificate.to_cryptography().subject.rfc4514_string() if certificate else ""
+    if certificate is None:
+        return None
+    return next(iter(identities_of(certificate)), "a certificate without a name")

@@ -14,7 +14,7 @@ from twisted.web.server import Request
 
 from vncproxy.edge.forwarded import client_of, forwarded, scheme_of, x_forwarded_for
 from vncproxy.edge.networks import TrustedProxies, plain_address
-from vncproxy.edge.tls import client_subject
+from vncproxy.edge.tls import client_name
 
 _PROTO = b"x-forwarded-proto"
 
@@ -77,10 +77,10 @@ def tls_of(request: Request) -> TLSMemoryBIOProtocol | None:
     return transport if isinstance(transport, TLSMemoryBIOProtocol) else None
 
 
-def client_certificate(request: Request) -> str:
-    """Return the subject of the client's certificate (RFC 4514), or "" where there is none."""
+def client_certificate(request: Request) -> str | None:
+    """Return whom the client's certificate names, for logs; None where there is none."""
     tls = tls_of(request)
-    return client_subject(tls.getHandle()) if tls is not None else ""
+    return client_name(tls.getHandle()) if tls is not None else None
 
 
 def _set_client(request: Request, host: str | None) -> None:
