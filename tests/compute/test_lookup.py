@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vncproxy.compute.interface import (
     HostFault,
     HostUnreachable,
+    Listing,
     Server,
     ServerAmbiguous,
     ServerNotFound,
@@ -27,15 +28,19 @@ def server(id: str = _ID, name: str = "web", status: str = "ACTIVE", host: str =
     return Server(id, name, Status(status), host)
 
 
+def found(*servers: Server) -> Listing:
+    return Listing(tuple(one_each(servers)))
+
+
 class TheOneTests(SynchronousTestCase):
     def test_the_only_one(self) -> None:
         """One answer is it, even while another host is down."""
-        self.assertEqual(the_one("web", [server()], [_DOWN]), server())
+        self.assertEqual(the_one("web", Listing((server(),), (_DOWN,))), server())
 
     def test_two_of_one_name(self) -> None:
         """Both ids are told to the user, the hosts to the operator only."""
         with self.assertRaises(ServerAmbiguous) as caught:
-            the_one("web", [server(_OTHER), server(host="kvm2")])
+            the_one("web", found(server(_OTHER), server(host="kvm2")))
         self.assertEqual(caught.exception.ids, (_ID, _OTHER))
         self.assertIn(_ID, caught.exception.words)
         self.assertNotIn("kvm", caught.exception.words)
@@ -44,30 +49,29 @@ class TheOneTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Not found is said only when every host was asked."""
         with self.assertRaises(ServerNotFound):
-            the_one("web", [])
+            the_one("web", found())
         with self.assertRaises(HostUnreachable) as caught:
-            the_one("web", [], [_DOWN])
+            the_one("web", Listing((), (_DOWN,)))
         self.assertIn("kvm3: no answer", str(caught.exception))
         self.assertNotIn("kvm3", caught.exception.words)
 
     def test_an_id_before_a_name(self) -> None:
         """A server that is named like another's UUID does not stand in its way."""
         impostor = server(_OTHER, name=_ID)
-        self.assertEqual(the_one(_ID.upper(), [impostor, server()]), server())
+        self.assertEqual(the_one(_ID.upper(), found(impostor, server())), server())
 
     def test_a_server_on_two_hosts(self) -> None:
         """It is where it runs: defined elsewhere, or being received there, does not count."""
         runs = server()
         for elsewhere in ("SHUTOFF", "PAUSED", "UNKNOWN"):
-            found = [server(status=elsewhere, host="kvm2"), runs]
-            self.assertEqual(the_one(_ID, found), runs)
+            self.assertEqual(the_one(_ID, found(server(status=elsewhere, host="kvm2"), runs)), runs)
         off = [server(status="SHUTOFF"), server(status="SHUTOFF", host="kvm2")]
-        self.assertEqual(the_one(_ID, off), off[0])
+        self.assertEqual(the_one(_ID, found(*off)), off[0])
 
     def test_a_server_that_runs_twice(self) -> None:
         """It is nobody's guess which one is meant."""
         with self.assertRaises(ServerAmbiguous):
-            the_one(_ID, [server(), server(host="kvm2")])
+            the_one(_ID, found(server(), server(host="kvm2")))
 
     @given(
         st.lists(

@@ -18,14 +18,14 @@ from vncproxy.compute.interface import (
     ComputeError,
     Console,
     HostFault,
+    HostUnreachable,
     Listing,
     NoSuchConsole,
     Server,
-    ServerAmbiguous,
-    ServerNotFound,
     ServerNotRunning,
     Status,
 )
+from vncproxy.compute.lookup import one_each, the_one
 from vncproxy.console_api.api import ConsoleApi
 from vncproxy.console_api.callers import Caller, Presented
 from vncproxy.console_api.consoles import Consoles
@@ -79,30 +79,44 @@ def token_in(url: str) -> Token:
 
 
 class FakeDriver:
-    """A driver of servers in memory; ``error`` is raised by the next look-up of a console."""
+    """A driver of servers in memory.
+
+    Attributes:
+        servers: that there are.
+        away: hosts that do not answer.
+        faults: of other hosts.
+        error: what the next look-up of a console raises, or None.
+        hangs: what that waits for, or None.
+        asked: the methods that were called.
+    """
 
     def __init__(self) -> None:
         self.servers = [WEB, TWIN, OTHER_TWIN, OFF, BARE, LAB, ODD]
         self.faults: tuple[HostFault, ...] = ()
+        self.away: set[str] = set()
+        self.asked: list[str] = []
         self.error: Exception | None = None
         self.hangs: Deferred[None] | None = None
 
     async def list_servers(self) -> Listing:
         """Return all."""
-        ordered = sorted(self.servers, key=lambda server: (server.name, server.id))
-        return Listing(tuple(ordered), self.faults)
+        self.asked.append("list_servers")
+        return self._of(self.servers)
+
+    async def find_servers(self, name_or_id: str) -> Listing:
+        """Return those of a name or id."""
+        self.asked.append("find_servers")
+        return self._of([s for s in self.servers if name_or_id in (s.id, s.name)])
 
     async def find_server(self, name_or_id: str) -> Server:
         """Return one."""
-        found = [s for s in self.servers if name_or_id in (s.id, s.name)]
-        if not found:
-            raise ServerNotFound(f"Server {name_or_id} could not be found.")
-        if len(found) > 1:
-            raise ServerAmbiguous(name_or_id, found)
-        return found[0]
+        return the_one(name_or_id, await self.find_servers(name_or_id))
 
     async def find_console(self, server: Server, console_type: str) -> Console:
         """Return where a console is."""
+        self.asked.append("find_console")
+        if server.host in self.away:
+            raise HostUnreachable(server.name, [HostFault(server.host, "no answer in 5 s")])
         if self.hangs is not None:
             await self.hangs
         if self.error is not None:
@@ -117,6 +131,11 @@ class FakeDriver:
 
     def stop(self) -> None:
         """Do nothing."""
+
+    def _of(self, servers: list[Server]) -> Listing:
+        here = one_each(server for server in servers if server.host not in self.away)
+        away = [HostFault(host, "no answer in 5 s") for host in sorted(self.away)]
+        return Listing(tuple(here), (*self.faults, *away))
 
 
 class KnownTokens:
@@ -238,6 +257,4 @@ class ApiTestCase(SynchronousTestCase):
 
 def unreachable(server: str) -> ComputeError:
     """Return what a driver raises when a host hangs."""
-    from vncproxy.compute.interface import HostUnreachable
-
     return HostUnreachable(server, [HostFault("host-b", "no answer in 5 s")])

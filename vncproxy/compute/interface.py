@@ -167,8 +167,14 @@ class ComputeDriver(Protocol):
     async def list_servers(self) -> Listing:
         """Return every server. A host's failure is in the listing; nothing is raised."""
 
+    async def find_servers(self, name_or_id: str) -> Listing:
+        """Return the servers of this UUID (in any case), and those of exactly this name.
+
+        A host's failure is in the listing; nothing is raised.
+        """
+
     async def find_server(self, name_or_id: str) -> Server:
-        """Return the server of this UUID (in any case), or else of exactly this name.
+        """Return the server of this UUID, or else of this name: the one of ``find_servers``.
 
         Raises:
             ServerNotFound: there is none.

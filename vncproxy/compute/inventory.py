@@ -93,10 +93,16 @@ class InventoryDriver:
         faults = () if self._fault is None else (self._fault,)
         return Listing(() if self._inventory is None else self._inventory.servers, faults)
 
+    async def find_servers(self, name_or_id: str) -> Listing:
+        """Return the servers of this id or name; what an older file said counts without a fault."""
+        await self._read_if_changed()
+        if self._inventory is None:
+            return Listing((), () if self._fault is None else (self._fault,))
+        return Listing(tuple(self._inventory.find(name_or_id)))
+
     async def find_server(self, name_or_id: str) -> Server:
         """Return a server (see ``interface.ComputeDriver``)."""
-        inventory = await self._current(name_or_id)
-        return the_one(name_or_id, inventory.find(name_or_id))
+        return the_one(name_or_id, await self.find_servers(name_or_id))
 
     async def find_console(self, server: Server, console_type: str) -> Console:
         """Return where a console is (see ``interface.ComputeDriver``)."""

@@ -40,13 +40,17 @@ class LibvirtDriver:
         servers, faults = _parted(answers)
         return Listing(tuple(one_each(servers)), tuple(faults))
 
-    async def find_server(self, name_or_id: str) -> Server:
-        """Return a domain by its UUID or name."""
+    async def find_servers(self, name_or_id: str) -> Listing:
+        """Return the domains of this UUID or name."""
         answers = await together(
             host.ask(lambda connection: connection.find(name_or_id)) for host in self._hosts
         )
         servers, faults = _parted(answers)
-        return the_one(name_or_id, servers, faults)
+        return Listing(tuple(one_each(servers)), tuple(faults))
+
+    async def find_server(self, name_or_id: str) -> Server:
+        """Return a domain by its UUID or name."""
+        return the_one(name_or_id, await self.find_servers(name_or_id))
 
     async def find_console(self, server: Server, console_type: str) -> Console:
         """Return where a running domain's console listens now."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from vncproxy.compute.interface import (
-    HostFault,
     HostUnreachable,
+    Listing,
     Server,
     ServerAmbiguous,
     ServerNotFound,
@@ -51,26 +51,24 @@ def _best_of(same: list[Server]) -> list[Server]:
     return same[:1]
 
 
-def the_one(asked: str, found: Iterable[Server], faults: Sequence[HostFault] = ()) -> Server:
+def the_one(asked: str, found: Listing) -> Server:
     """Return the server that was asked for.
 
     Args:
         asked: its UUID or name.
-        found: every server that has this UUID or this name.
-        faults: the hosts that could not be asked.
+        found: those that have this UUID or this name, and the hosts that could not be asked.
 
     Raises:
         ServerNotFound: there is none, and every host was asked.
         ServerAmbiguous: there are several.
         HostUnreachable: there is none, but not every host was asked.
     """
-    servers = one_each(found)
-    wanted_id = canonical_id(asked)
+    servers, wanted_id = found.servers, canonical_id(asked)
     fitting = [server for server in servers if server.id == wanted_id] or servers
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise ServerAmbiguous(asked, fitting)
-    if faults:
-        raise HostUnreachable(asked, faults)
+    if found.faults:
+        raise HostUnreachable(asked, found.faults)
     raise ServerNotFound(f"Server {asked} could not be found.")

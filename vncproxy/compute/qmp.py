@@ -67,12 +67,16 @@ class QmpDriver:
         servers, faults = await self._servers()
         return Listing(tuple(one_each(servers)), tuple(faults))
 
-    async def find_server(self, name_or_id: str) -> Server:
-        """Return a machine by its UUID or name."""
+    async def find_servers(self, name_or_id: str) -> Listing:
+        """Return the machines of this UUID or name."""
         servers, faults = await self._servers()
         wanted = (name_or_id, canonical_id(name_or_id))
         found = [server for server in servers if server.name in wanted or server.id in wanted]
-        return the_one(name_or_id, found, faults)
+        return Listing(tuple(one_each(found)), tuple(faults))
+
+    async def find_server(self, name_or_id: str) -> Server:
+        """Return a machine by its UUID or name."""
+        return the_one(name_or_id, await self.find_servers(name_or_id))
 
     async def find_console(self, server: Server, console_type: str) -> Console:
         """Return where a machine's console listens now."""

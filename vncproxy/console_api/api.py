@@ -157,7 +157,7 @@ class ConsoleApi(Resource):
 
     async def _list(self, call: Call, caller: Caller, full: bool) -> Body:
         listing = await self._lookup.list_for(caller)
-        page = chosen(listing.servers, call.query)
+        page = chosen(listing.servers, call.query, caller)
         shown = Shown(call.root, call.version, caller)
         body: Body = {"servers": [(shown.full if full else shown.brief)(s) for s in page.servers]}
         if page.following is not None:

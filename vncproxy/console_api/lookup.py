@@ -8,9 +8,8 @@ from vncproxy.compute.interface import (
     ComputeDriver,
     Listing,
     Server,
-    ServerAmbiguous,
-    ServerNotFound,
 )
+from vncproxy.compute.lookup import the_one
 from vncproxy.console_api.callers import Caller
 
 
@@ -32,25 +31,16 @@ class Lookup:
     async def find_for(self, caller: Caller, name_or_id: str) -> Server:
         """Return the caller's server of this UUID or name.
 
+        The driver is asked the same for every name, and what others have is left out before
+        anything is concluded from its answer: so another's server is not found while all hosts
+        answer, and can't be looked up while one does not, as what no host has.
+
         Raises:
-            ComputeError: as ``ComputeDriver.find_server``; another's server is not found.
+            ComputeError: as ``ComputeDriver.find_server``.
         """
-        try:
-            server = await self._driver.find_server(name_or_id)
-        except ServerAmbiguous as error:
-            listing = await self._driver.list_servers()
-            same = [server for server in listing.servers if server.id in error.ids]
-            return _the_one(name_or_id, list(_of(caller, same)))
-        return _the_one(name_or_id, list(_of(caller, [server])))
+        found = await self._driver.find_servers(name_or_id)
+        return the_one(name_or_id, Listing(tuple(_of(caller, found.servers)), found.faults))
 
 
 def _of(caller: Caller, servers: Iterable[Server]) -> Iterable[Server]:
     return (server for server in servers if caller.may_open(server))
-
-
-def _the_one(name_or_id: str, servers: list[Server]) -> Server:
-    if not servers:
-        raise ServerNotFound(f"Server {name_or_id} could not be found.")
-    if len(servers) > 1:
-        raise ServerAmbiguous(name_or_id, servers)
-    return servers[0]

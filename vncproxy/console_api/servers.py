@@ -72,7 +72,7 @@ class Page:
     following: str | None
 
 
-def chosen(servers: Sequence[Server], query: Mapping[str, str]) -> Page:
+def chosen(servers: Sequence[Server], query: Mapping[str, str], caller: Caller) -> Page:
     """Return the servers that a query's filters leave.
 
     ``name`` is a part of the name; ``^`` at its begin and ``$`` at its end anchor it. (Nova takes
@@ -90,7 +90,7 @@ def chosen(servers: Sequence[Server], query: Mapping[str, str]) -> Page:
             servers = [server for server in servers if server.id == wanted.lower()]
         elif name in ("project_id", "tenant_id"):
             servers = [server for server in servers if server.project == wanted]
-        elif name == "host":
+        elif name == "host" and caller.admin:  # others are not shown it, so can't ask for it
             servers = [server for server in servers if server.host == wanted]
         elif name == "deleted" and wanted.lower() in ("1", "true", "yes", "on"):
             servers = []  # what is deleted, no driver knows
