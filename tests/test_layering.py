@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
-    ["kinds", "model", "errors", "interfaces", "openssl", "measures", "patterns"],
+    ["kinds", "model", "errors", "interfaces", "openssl", "measures", "patterns", "redaction"],
     ["config.topic"],
     ["config.topics.api", "config.topics.compute", "config.topics.keystone"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
@@ -92,6 +92,7 @@ _PURE = {
     "errors",
     "openssl",
     "patterns",
+    "redaction",
     "edge.socket_mode",
     "edge.networks",
     "edge.proxy_header",

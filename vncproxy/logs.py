@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -23,11 +22,8 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from vncproxy.config.read import ConfigError
+from vncproxy.redaction import without_secrets
 from vncproxy.reload import Part
-
-# Ours never log one; this is for the lines of others, who may log a request's URL.
-_TOKEN = re.compile(r"(token(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE)
-
 
 _MODE = 0o640  # of a new file: hosts, machines and clients stand in it
 
@@ -98,9 +94,10 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _without_tokens(to_line: Callable[[LogEvent], str | None]) -> Callable[[LogEvent], str | None]:
+    # Ours never log one; this is for the lines of others, who may log a request's URL.
     def line(event: LogEvent) -> str | None:
         text = to_line(event)
-        return _TOKEN.sub(r"\1***", text) if text else text
+        return without_secrets(text) if text else text
 
     return line
 

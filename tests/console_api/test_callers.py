@@ -133,6 +133,7 @@ class ReadTests(FileTestCase):
         self.assert_fault("[kim]\ntoken = hunter2\n", "[kim] token is no SHA-256")
         self.assert_fault("[kim]\ncertificate = CN=k\nadmin = hunter2\n", "neither yes nor no")
         self.assert_fault("[kim]\ntokne = x\n", "[kim] has tokne, which is none of admin, cert")
+        self.assert_fault("[kim]\nhunter2: x\n", "[kim] has an option, which is none of")
         self.assert_fault("[kim]\ncertificate=CN=k\n[kim]\n", "line 3 is malformed")
 
     def test_a_byte_order_mark(self) -> None:

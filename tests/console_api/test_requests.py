@@ -19,6 +19,9 @@ from tests.console_api.harness import (
 from vncproxy.console_api.callers import Caller
 from vncproxy.model import Token
 
+_NOBODY = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+_OURS = "vnc_abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
+
 
 class TokenTests(ApiTestCase):
     def show(self, token: str, version: str = "2.31", **more: object) -> object:
@@ -40,7 +43,64 @@ class TokenTests(ApiTestCase):
         self.assertEqual(self.show(token), expected)
         self.assertEqual(self.show(token, "2.99"), expected)
         self.assertNotIn(token, "\n".join(self.lines))
-        self.assertIn(f"/os-console-auth-tokens/{Token(token).id}", self.lines[-1])
+        self.assertIn(f"/os-console-auth-tokens/{Token(token).id}: 200", self.lines[-1])
+
+    def test_no_token_in_the_log(self) -> None:
+        """Wherever in a request one is put: by its shape it is known, and not by its place."""
+        _, _, body = self.ask(*OPEN_WEB)
+        token = token_in(body["remote_console"]["url"]).text
+        names = ["os-console-auth-tokens", "OS-Console-Auth-Tokens", "os-console-auth-token", "x"]
+        written = (token, token.upper(), token.replace("-", ""), f"%36{token[1:]}", _OURS)
+        routes = [
+            ("GET", f"{before}{name}{slashes}{secret}{behind}", None)
+            for secret in written
+            for name in [*names, "servers", "servers/web", "servers/web/os-console-auth-tokens"]
+            for before in ("/v2.1/", "/v2.1/demo/", "//", "/nova/v2.1//", "/v2.1/0a/")
+            for slashes in ("/", "//", "%2F")
+            for behind in ("", "/x", f"?token={token}", f"/{token}")
+        ]
+        for route in routes:
+            self.assert_masked(token, *route)
+        others: list[tuple[str, str, object]] = [
+            *(("GET", f"/v2.1/{secret}", None) for secret in written),
+            *(("POST", f"/v2.1/servers/{secret}/remote-consoles", CONSOLE) for secret in written),
+            *(
+                ("GET", f"/v2.1/servers?{name}={token}", None)
+                for name in ("marker", "limit", "name", "uuid", "host", "x", token)
+            ),
+            *(
+                (*OPEN_WEB[:2], {"remote_console": {**CONSOLE["remote_console"], key: token}})
+                for key in ("protocol", "type", "vncproxy", token)
+            ),
+        ]
+        for other in others:
+            for version in ("2.6", "2.99", token, f"2.{token}"):
+                for user in (ROOT, ALICE, None, _OURS, token):
+                    self.assert_masked(token, *other, version=version, token=user)
+
+    def assert_masked(self, secret: str, *request: object, **more: str | None) -> None:
+        """Check that the request's one line holds neither a console token nor an API token."""
+        self.lines.clear()
+        self.send(*request, Referer=f"http://gateway.example/?token={secret}", **more)  # type: ignore[arg-type]
+        self.clock.advance(1)
+        (line,) = self.lines
+        for part in (secret, secret[14:], secret[14:].replace("-", ""), _OURS[10:]):
+            self.assertNotIn(part.lower(), line.lower(), request)
+
+    def test_what_the_log_shows(self) -> None:
+        """Enough to find a server and a route by; in full what is one of the caller's servers."""
+        for path, shown in (
+            (f"/v2.1/servers/{WEB.id}", f"/servers/{WEB.id}: 200"),
+            ("/v2.1/servers/..%2Fetc", "/servers/..%2Fetc: 404"),
+            (f"/v2.1/servers/{_NOBODY}", "/servers/bbbbbbbb-***: 404"),
+            ("/v2.1/os-keypairs", "/os-keypairs: 404"),
+            ("/v2.1/flavors/detail", "/flavors/detail: 404"),
+            ("/v2.1/images/17", f"/images/{Token('17').id}: 404"),
+        ):
+            self.ask("GET", path)
+            self.assertIn(f"GET {shown} in", self.lines[-1])
+        self.ask("GET", f"/v2.1/servers/{_NOBODY}")
+        self.assertIn("Server bbbbbbbb-*** could not be found", self.lines[-1])
 
     def test_refusals(self) -> None:
         """Unknown, too early a microversion, a query, and a caller who is no operator."""

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
-from vncproxy.compute.interface import ComputeError
+from vncproxy.compute.interface import ComputeError, Server
 from vncproxy.console_api.call import TOKENS, Call, call_of
 from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.consoles import Consoles, Wanted, console_type_of
@@ -37,6 +37,7 @@ from vncproxy.errors import Malformed, StoreUnavailable, TokenExpired, TokenInva
 from vncproxy.limits.address import client_of
 from vncproxy.limits.rate import TokenBuckets
 from vncproxy.model import Token
+from vncproxy.redaction import without_tokens
 from vncproxy.tokens.issue import Issued
 from vncproxy.tokens.sql import SqlTokenStore
 
@@ -87,7 +88,7 @@ class ConsoleApi(Resource):
         try:
             call = call_of(request, self._clock.seconds())
         except UnicodeDecodeError:
-            call = Call(request, self._clock.seconds(), ["(no UTF-8)"], "")
+            call = Call(request, self._clock.seconds(), ["not-utf-8"], "")
         answering = Deferred.fromCoroutine(self._answer(call))
         request.notifyFinish().addErrback(lambda _gone: answering.cancel())
         answering.addErrback(self._broke, call)
@@ -109,9 +110,11 @@ class ConsoleApi(Resource):
             versions = headers_of(call.version)
             body = await self._dispatch(call, call.caller)
         except Fault as fault:
+            fault.for_operator = without_tokens(fault.for_operator or fault.message)
             self._refuse(call, fault, versions)
         except Malformed as error:
-            self._refuse(call, Fault(400, f"{error}."), versions)
+            fault = Fault(400, f"{error}.", for_operator=without_tokens(str(error)))
+            self._refuse(call, fault, versions)
         except ComputeError as error:
             self._refuse(call, fault_of(error), versions)
         except StoreUnavailable as error:
@@ -137,7 +140,7 @@ class ConsoleApi(Resource):
             case "GET", ["servers", "detail"]:
                 return await self._list(call, caller, full=True)
             case "GET", ["servers", server]:
-                found = await self._lookup.find_for(caller, server)
+                found = await self._find(call, caller, server)
                 return {"server": Shown(call.root, call.version, caller).full(found)}
             case "POST", ["servers", server, "remote-consoles" | "remote_consoles"]:
                 return await self._remote_console(call, caller, server)
@@ -154,6 +157,11 @@ class ConsoleApi(Resource):
             case _, ["servers", _, "consoles"]:
                 raise Fault(410, "These consoles ended with Xen; use remote-consoles.")
         raise _nothing()
+
+    async def _find(self, call: Call, caller: Caller, name_or_id: str) -> Server:
+        server = await self._lookup.find_for(caller, name_or_id)
+        call.found = True
+        return server
 
     async def _list(self, call: Call, caller: Caller, full: bool) -> Body:
         listing = await self._lookup.list_for(caller)
@@ -198,7 +206,7 @@ class ConsoleApi(Resource):
         console_type: str,
         additions: Body | None,
     ) -> Issued:
-        server = await self._lookup.find_for(caller, name)
+        server = await self._find(call, caller, name)
         asked = additions or {}
         wanted = Wanted(
             console_type_of(protocol, console_type),
@@ -232,7 +240,7 @@ class ConsoleApi(Resource):
         return {"console": console}
 
     def _refuse(self, call: Call, fault: Fault, versions: dict[str, str]) -> None:
-        call.about = fault.for_operator or fault.message
+        call.about = call.shown_about(fault.for_operator or fault.message)
         self._finish(call, fault.status, fault.body, {**versions, **fault.headers})
 
     def _finish(self, call: Call, status: int, body: Body, headers: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from twisted.web.server import Request
 
@@ -14,12 +14,14 @@ from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.versions import LOWEST, Microversion
 from vncproxy.model import Token, new_request_id, token_id
+from vncproxy.redaction import shown_segment, without_secrets, without_tokens
 from vncproxy.web.request import came_by_tls, host_of
 
 TOKENS = "os-console-auth-tokens"
 _COLLECTIONS = ("servers", TOKENS)
 _PROJECT = re.compile(r"[0-9a-f-]{1,64}", re.IGNORECASE)
 _LONGEST_SHOWN = 200
+_WORD = re.compile(r"(?:[a-z][a-z_-]{0,39})?")  # no token has this form, which holds a digit
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Call:
         request_id: its name, in the log and the answer.
         version: in use.
         caller: whose it is; None until that is known.
+        found: whether the server that it names is one of the caller's.
         about: what it did, for the audit line.
     """
 
@@ -44,6 +47,7 @@ class Call:
     request_id: str = field(default_factory=new_request_id)
     version: Microversion = LOWEST
     caller: Caller | None = None
+    found: bool = False
     about: str = ""
 
     @property
@@ -58,12 +62,33 @@ class Call:
         return "GET" if method == "HEAD" else method
 
     @property
+    def asked(self) -> str | None:
+        """The name or id of the server that the request is about; None where it is about none."""
+        return self.path[1] if len(self.path) > 1 and self.path[0] == "servers" else None
+
+    @property
     def shown_path(self) -> str:
-        """The path for the log: no query, no token, no control character."""
-        path = self.path
-        if path[:1] == [TOKENS] and len(path) > 1:
-            path = [TOKENS, token_id(Token(path[1]).hash), *path[2:]]
-        return "/" + "/".join(quote(segment) for segment in path)[:_LONGEST_SHOWN]
+        """The path for the log: no query, no token, no control character.
+
+        Words stand in it as they are, and the server as far as it can't be a token that somebody
+        has put there; whatever else there is, is named as tokens are, by the hash.
+        """
+        shown = [
+            segment if _WORD.fullmatch(segment) else token_id(Token(segment).hash)
+            for segment in self.path
+        ]
+        for place in range(1, len(shown)):
+            if self.path[place - 1].lower() == TOKENS:
+                shown[place] = token_id(Token(self.path[place]).hash)
+        if self.asked is not None:
+            shown[1] = quote(self.asked) if self.found else shown_segment(self.asked)
+        return "/" + "/".join(shown)[:_LONGEST_SHOWN]
+
+    def shown_about(self, text: str) -> str:
+        """Return a text about the request for the log, without a token that it may repeat."""
+        if self.asked and not self.found:
+            text = text.replace(self.asked, without_tokens(unquote(self.asked)))
+        return without_secrets(text)
 
     @property
     def root(self) -> str:

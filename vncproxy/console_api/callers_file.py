@@ -32,6 +32,7 @@ from vncproxy.console_api.faults import Fault
 from vncproxy.edge.client_identity import checked_identity
 
 _OPTIONS = frozenset({"token", "certificate", "servers", "projects", "admin"})
+_OPTION = re.compile(r"[a-z_]{1,20}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9@._-]{1,64}")
 _OF_NOTHING = hashlib.sha256().hexdigest()
@@ -220,7 +221,9 @@ def _entry(path: Path, section: configparser.SectionProxy) -> _Entry:
     where = f"{path}: [{section.name}]"
     unknown = sorted(_OPTIONS.symmetric_difference(section) - _OPTIONS)
     if unknown:
-        raise CallersFault(f"{where} has {unknown[0]}, which is none of {_named(_OPTIONS)}")
+        # A token that was pasted in the wrong place must not be repeated.
+        named = unknown[0] if _OPTION.fullmatch(unknown[0]) else "an option"
+        raise CallersFault(f"{where} has {named}, which is none of {_named(_OPTIONS)}")
     digest = section.get("token")
     certificate = section.get("certificate")
     if digest is None and certificate is None:

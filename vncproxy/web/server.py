@@ -20,6 +20,7 @@ from typing_extensions import override
 from vncproxy.edge.pending import PendingConnections, accepted_transport
 from vncproxy.errors import Malformed
 from vncproxy.interfaces import IStreamTransport
+from vncproxy.redaction import shown_path
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.request import check_target, wants_websocket
@@ -92,12 +93,12 @@ class HardenedSite(Site):
 
     @override
     def log(self, request: HTTPRequest) -> None:
-        """Log an answered request; its query, which may hold a token, is left out."""
+        """Log an answered request, without its query and what else may be a token."""
         self._log.debug(
             "{client} {method} {path} {status}",
             client=getattr(request.getClientAddress(), "host", "-"),
             method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("utf-8", "replace"),
+            path=shown_path(request.path),
             status=request.code,
         )
 

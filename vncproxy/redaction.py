@@ -1,0 +1,70 @@
+"""Keeping secrets out of logs and errors: by their shapes, wherever they stand. Pure.
+
+A console token is a UUID, and so is a server's id. Only whoever writes a text knows which of them
+can be in it: ``without_secrets`` leaves UUIDs alone, ``without_tokens`` shortens them to the eight
+digits by which a server is still recognised, and a token is worth nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+# Our API's tokens, Keystone's, what is called a token, and what stands where the API has tokens
+# (but not a token's id, which is what we write there).
+_SECRETS = (
+    (re.compile(r"vnc_[A-Za-z0-9_-]{40,}"), "vnc_***"),
+    (re.compile(r"gAAAA[A-Za-z0-9_=%-]{40,}"), "gAAAA***"),
+    (re.compile(r"(token(?:=|%(?:25)*3D))[^&\s'\"<>]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(x-(?:auth|subject)-token\\?['\"]?\s*[:=]\s*)[^\s,]+", re.IGNORECASE), r"\1***"),
+    (
+        re.compile(
+            r"(os-console-auth-tokens(?:/|%(?:25)*2F)+)(?![0-9a-f]{12}(?![\w%-]))[^/\s?'\"<>]+",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
+_UUIDS = (
+    re.compile(r"(?<!req-)([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE),
+    # Without its dashes, and not a part of a longer number, such as a hash.
+    re.compile(r"(?<![0-9a-f])([0-9a-f]{8})[0-9a-f]{24}(?![0-9a-f])", re.IGNORECASE),
+)
+_MOST_DECODED = 8
+
+
+def without_secrets(text: str) -> str:
+    """Return the text without what is a secret for certain."""
+    for shape, shown in _SECRETS:
+        text = shape.sub(shown, text)
+    return text
+
+
+def without_tokens(text: str) -> str:
+    """Return the text without what may be a secret: of each UUID the first eight digits stay."""
+    text = without_secrets(text)
+    for shape in _UUIDS:
+        text = shape.sub(r"\1-***", text)
+    return text
+
+
+def shown_segment(segment: str, safe: str = "") -> str:
+    """Return a part of a path for the log, quoted; what may be a secret is left out.
+
+    Args:
+        segment: decoded, once or not at all: it may have been encoded more than once.
+        safe: characters that need no quoting.
+    """
+    decoded = segment
+    for _ in range(_MOST_DECODED):
+        again = unquote(decoded)
+        if again == decoded:
+            break
+        decoded = again
+    shown = without_tokens(decoded)
+    return quote(segment if shown == decoded else shown, safe=f"*{safe}")
+
+
+def shown_path(path: bytes) -> str:
+    """Return the path of a request, as it came, for the log."""
+    return shown_segment(path.decode("utf-8", "replace"), "/%;")
