@@ -100,9 +100,11 @@ class TokenUses:
             row = connection.execute(select(USES.c.token_hash).where(used)).first()
             if row is None:
                 return
-            same = select(USES.c.token_hash).where(self._may_resume(grant, secret))
-            if secret is None or connection.execute(same).first() is None:
-                raise TokenUsed(_used(grant))
+            if secret is not None:
+                same = select(USES.c.token_hash).where(self._may_resume(grant, secret))
+                if connection.execute(same).first() is not None:
+                    return
+            raise TokenUsed(_used(grant))
 
     def ended(self, grant: Grant, secret: str) -> None:
         """Note that a session has ended, which was opened with this secret."""
@@ -155,9 +157,9 @@ class TokenUses:
                     return Use.RESUMED
         raise TokenUsed(_used(grant))
 
-    def _may_resume(self, grant: Grant, secret: str | None) -> ColumnElement[bool]:
+    def _may_resume(self, grant: Grant, secret: str) -> ColumnElement[bool]:
         recently = USES.c.ended >= int(self._now()) - self._resume_s
-        return and_(self._bound_to(grant, secret or ""), or_(USES.c.running > 0, recently))
+        return and_(self._bound_to(grant, secret), or_(USES.c.running > 0, recently))
 
     def _bound_to(self, grant: Grant, secret: str) -> ColumnElement[bool]:
         return and_(USES.c.token_hash == grant.token_hash, USES.c.binding == _binding(secret))
