@@ -113,8 +113,8 @@ class ConsoleApi(Resource):
             fault.for_operator = without_tokens(fault.for_operator or fault.message)
             self._refuse(call, fault, versions)
         except Malformed as error:
-            fault = Fault(400, f"{error}.", for_operator=without_tokens(str(error)))
-            self._refuse(call, fault, versions)
+            for_operator = without_tokens(str(error))
+            self._refuse(call, Fault(400, f"{error}.", for_operator=for_operator), versions)
         except ComputeError as error:
             self._refuse(call, fault_of(error), versions)
         except StoreUnavailable as error:

@@ -49,7 +49,9 @@ OPTIONS: list[cfg.Opt] = [
         min=0,
         help="Bad tokens in a row after which a client address must wait before its next one: "
         "1 s, then 2, 4, up to 300; 0: never. As with `connection_rate`, only where clients' own "
-        "addresses are seen.",
+        "addresses are seen: a good console token waits too, since nothing but a look-up tells it "
+        "from a bad one. The console API has a count of its own, of 10 where this is 0, which "
+        "keeps out no token of its file.",
     ),
     cfg.IntOpt(
         "max_unauthenticated",
