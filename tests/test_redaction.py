@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from urllib.parse import quote
@@ -34,6 +35,17 @@ class SecretsTests(SynchronousTestCase):
                 self.assertNotIn(secret, shown, text)
             self.assertIn("***", shown)
 
+    def test_lines_of_json(self) -> None:
+        """Are lines of JSON without the secrets too, whatever stands behind one."""
+        for secret in (_TOKEN, _OURS, _FERNET):
+            for text in (
+                *(f"X-Auth-Token: {secret}", f'{{"X-Auth-Token": "{secret}"}}', f"token={secret}"),
+                *(f'"token={secret}"', f"/os-console-auth-tokens/{secret}", f"token={secret}\n"),
+            ):
+                shown = without_secrets(json.dumps({"message": text, "next": [text]}))
+                self.assertNotIn(secret, shown)
+                self.assertEqual(list(json.loads(shown)), ["message", "next"])
+
     def test_what_is_none(self) -> None:
         """Stays: servers' ids, requests' and tokens' ids, files of noVNC's."""
         for text in (
@@ -61,10 +73,10 @@ class PathTests(SynchronousTestCase):
         """However they are written, and however often they are encoded."""
         token = str(uuid.uuid4())
         for secret in (token, token.upper(), token.replace("-", ""), _OURS):
-            for often in range(5):
+            for often in (0, 1, 2, 3, 4, 9):
                 written = secret
                 for _ in range(often):
-                    written = _encoded(written)
+                    written = _encoded(written) if often < 5 else quote(written.replace("-", "%2D"))
                 for path in (f"/{written}", f"/console/{written}/x", f"/vnc.html;{written}"):
                     shown = shown_path(path.encode())
                     self.assertNotIn(secret[12:].lower(), shown.lower())

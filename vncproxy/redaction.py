@@ -10,19 +10,27 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
+HIDDEN = "***"  # stands for what is left out
+# What ends a secret whose form is not known: the text may be a line of JSON, and must stay one.
+_REST = r"[^&\s'\"\\<>]+"
 # Our API's tokens, Keystone's, what is called a token, and what stands where the API has tokens
 # (but not a token's id, which is what we write there).
 _SECRETS = (
-    (re.compile(r"vnc_[A-Za-z0-9_-]{40,}"), "vnc_***"),
-    (re.compile(r"gAAAA[A-Za-z0-9_=%-]{40,}"), "gAAAA***"),
-    (re.compile(r"(token(?:=|%(?:25)*3D))[^&\s'\"<>]+", re.IGNORECASE), r"\1***"),
-    (re.compile(r"(x-(?:auth|subject)-token\\?['\"]?\s*[:=]\s*)[^\s,]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"vnc_[A-Za-z0-9_-]{40,}"), f"vnc_{HIDDEN}"),
+    (re.compile(r"gAAAA[A-Za-z0-9_=%-]{40,}"), f"gAAAA{HIDDEN}"),
+    (re.compile(rf"(token(?:=|%(?:25)*3D)){_REST}", re.IGNORECASE), rf"\1{HIDDEN}"),
     (
         re.compile(
-            r"(os-console-auth-tokens(?:/|%(?:25)*2F)+)(?![0-9a-f]{12}(?![\w%-]))[^/\s?'\"<>]+",
+            rf"(x-(?:auth|subject)-token\\?['\"]?\s*[:=]\s*\\?['\"]?){_REST}", re.IGNORECASE
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (
+        re.compile(
+            rf"(os-console-auth-tokens(?:/|%(?:25)*2F)+)(?![0-9a-f]{{12}}(?![\w%-])){_REST}",
             re.IGNORECASE,
         ),
-        r"\1***",
+        rf"\1{HIDDEN}",
     ),
 )
 _UUIDS = (
@@ -44,7 +52,7 @@ def without_tokens(text: str) -> str:
     """Return the text without what may be a secret: of each UUID the first eight digits stay."""
     text = without_secrets(text)
     for shape in _UUIDS:
-        text = shape.sub(r"\1-***", text)
+        text = shape.sub(rf"\1-{HIDDEN}", text)
     return text
 
 
@@ -61,6 +69,8 @@ def shown_segment(segment: str, safe: str = "") -> str:
         if again == decoded:
             break
         decoded = again
+    else:
+        return HIDDEN  # nobody honest encodes so often
     shown = without_tokens(decoded)
     return quote(segment if shown == decoded else shown, safe=f"*{safe}")
 

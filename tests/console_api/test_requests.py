@@ -53,7 +53,7 @@ class TokenTests(ApiTestCase):
         written = (token, token.upper(), token.replace("-", ""), f"%36{token[1:]}", _OURS)
         routes = [
             ("GET", f"{before}{name}{slashes}{secret}{behind}", None)
-            for secret in written
+            for secret in (*written, f"%252536{token[1:]}")
             for name in [*names, "servers", "servers/web", "servers/web/os-console-auth-tokens"]
             for before in ("/v2.1/", "/v2.1/demo/", "//", "/nova/v2.1//", "/v2.1/0a/")
             for slashes in ("/", "//", "%2F")

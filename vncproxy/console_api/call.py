@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from twisted.web.server import Request
 
@@ -14,7 +14,7 @@ from vncproxy.console_api.callers import Caller
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.versions import LOWEST, Microversion
 from vncproxy.model import Token, new_request_id, token_id
-from vncproxy.redaction import shown_segment, without_secrets, without_tokens
+from vncproxy.redaction import HIDDEN, shown_segment, without_secrets
 from vncproxy.web.request import came_by_tls, host_of
 
 TOKENS = "os-console-auth-tokens"
@@ -86,8 +86,9 @@ class Call:
 
     def shown_about(self, text: str) -> str:
         """Return a text about the request for the log, without a token that it may repeat."""
-        if self.asked and not self.found:
-            text = text.replace(self.asked, without_tokens(unquote(self.asked)))
+        shown = shown_segment(self.asked) if self.asked and not self.found else ""
+        if self.asked and HIDDEN in shown:
+            text = text.replace(self.asked, shown)
         return without_secrets(text)
 
     @property
