@@ -81,6 +81,14 @@ class LineTests(AuditTestCase):
         self.audit.refused(refused)
         self.assertNotIn("instance", self.lines()[0])
 
+    def test_a_token_that_a_client_put_elsewhere(self) -> None:
+        """Is in no line, though the detail repeats what came."""
+        odd = facts(Ending.ORIGIN_REFUSED)
+        odd.detail = "the Origin 'http://x/?token=6f1c2d3e' is not valid"
+        self.audit.refused(odd)
+        detail = "the Origin 'http://x/?token=***' is not valid"
+        self.assertEqual(self.lines()[0]["detail"], detail)
+
     def test_odd_text(self) -> None:
         """A line stays a line, whatever a peer had to say."""
         odd = facts(Ending.TARGET_NOT_RFB)

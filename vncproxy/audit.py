@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from vncproxy.config.read import ConfigError
 from vncproxy.errors import AuditUnavailable
 from vncproxy.model import Grant, SessionFacts
+from vncproxy.redaction import without_secrets
 
 _MODE = 0o640
 
@@ -165,7 +166,8 @@ class Audit:
                 "token": facts.grant.token_id,
             }
         if facts.ending is not None:
-            line |= {"reason": facts.ending.value, "detail": facts.detail}
+            # It may repeat what the client sent, such as an Origin.
+            line |= {"reason": facts.ending.value, "detail": without_secrets(facts.detail)}
         if event == "ended":
             line |= {
                 "seconds": round(facts.seconds, 3),
