@@ -75,14 +75,14 @@ class EveryListener:
     Args:
         options: more lines of ``[vncproxy]``.
         metrics: the words before the metrics' endpoint.
-        flags: more of twistd's command line.
+        ssl_only: whether consoles are served by TLS only; then there are no listeners without.
     """
 
     def __init__(
         self,
         options: dict[str, object] | None = None,
         metrics: str = "",
-        flags: tuple[str, ...] = (),
+        ssl_only: bool = False,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.cert = self._directory / "cert.pem"
@@ -93,6 +93,7 @@ class EveryListener:
         self.places = [
             Place(option, words, free_port())
             for option, words in (*_PLACES, ("metrics_listen", metrics))
+            if "https:" in words or not ssl_only
         ]
         # Behind each other they would wait for the kernel, not for the gateway.
         listeners = "".join(
@@ -109,7 +110,7 @@ class EveryListener:
                 "max_sessions_per_token": 0,  # all visits are made with one
                 **(options or {}),
             },
-            flags=flags,
+            flags=("--ssl_only",) * ssl_only,
             cert=self.cert,
             more=f"{listeners}[vnc]\nnovncproxy_base_url = {here}/console\n",
         )

@@ -150,7 +150,7 @@ class HstsTests(SynchronousTestCase):
     def test_plain_http_where_programs_speak_tls(self) -> None:
         """API and metrics refuse it; consoles serve it, unless told otherwise."""
         for ssl_only in (False, True):
-            every = EveryListener(metrics="https:", flags=("--ssl_only",) * ssl_only)
+            every = EveryListener(metrics="https:", ssl_only=ssl_only)
             self.addCleanup(every.stop)
             for place in every.places:
                 if place.words != "https:":
