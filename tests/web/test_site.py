@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.harness import Connection, WebHarness, json_of, request_bytes
 from vncproxy.logs import _json_line, _without_tokens
-from vncproxy.web.assets import inline_hashes
+from vncproxy.web.inline_hashes import inline_hashes
 
 _INLINE = (
     "<!DOCTYPE html><style>p { top: 0 }</style><script src=x.js></script><script>go()</script>"
