@@ -253,9 +253,27 @@ class PageTests(ApiTestCase):
             self.assertEqual(status, 200, path)
             self.assertNotIn("octet-stream", headers["content-type"])
 
+    def test_a_page_that_is_cached(self) -> None:
+        """A 304 has the headers of the 200 for which it stands, the policy above all."""
+        for path in ("/", "/api-assets/servers.js"):
+            _, headers, _ = self.send("GET", path, token=None, Accept="text/html").answer()
+            again = self.send(
+                "GET", path, token=None, Accept="text/html", If_None_Match=headers["etag"]
+            )
+            status, same, _ = again.answer()
+            headers.pop("content-length")
+            self.assertEqual((status, {**same, "date": ""}), (304, {**headers, "date": ""}), path)
+
     def test_nothing_else(self) -> None:
         """No way out of the page's directory."""
-        for path in ("/api-assets/", "/api-assets/..%2Fapi.py", "/api-assets/../api.py"):
+        for path in (
+            "/api-assets/",
+            "/api-assets/..%2Fapi.py",
+            "/api-assets/../api.py",
+            "/api-assets/x%2f..%2f..%2fapi.py",
+            "/api-assets/%2e%2e/api.py",
+            "/api-assets/..%5capi.py",
+        ):
             status, _, body = self.send("GET", path, token=None).answer()
             self.assertIn(status, (401, 404), path)
             self.assertNotIn(b"import", body)

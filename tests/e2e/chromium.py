@@ -27,20 +27,20 @@ def open_page(width: int = 1100, height: int = 740, touch: bool = False) -> Iter
     errors: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET)
-        page = browser.new_page(
+        context = browser.new_context(  # in which tests may open further tabs
             viewport={"width": width, "height": height},
             is_mobile=touch,
             has_touch=touch,
             ignore_https_errors=True,  # the tests' certificates are nobody's
         )
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
+        context.set_default_timeout(PATIENCE_MS)
+        context.on("weberror", lambda event: errors.append(str(event.error)))
+        context.on(
             "console",
             lambda line: errors.append(line.text) if "Content Security" in line.text else None,
         )
         try:
-            yield page
+            yield context.new_page()
         finally:
             browser.close()
     assert not errors, errors

@@ -14,7 +14,7 @@ from tests.web.harness import Connection, WebHarness, json_of
 from vncproxy.errors import ANSWERS
 from vncproxy.kinds import KINDS, NOVNC, SERIAL, SPICE, Kind
 from vncproxy.model import Ending, Token, new_request_id
-from vncproxy.web.assets import inline_hashes
+from vncproxy.web.inline_hashes import inline_hashes
 from vncproxy.web.site import serial_pages, spice_pages
 
 _TOKEN = "7f0c0ab0-57a6-4bb0-9c6f-2d6b9a0b8a11"

@@ -27,9 +27,9 @@ class ApiSite(HardenedSite):
     def __init__(self, api: Resource, hardening: Hardening) -> None:
         super().__init__(api, hardening)
         self._pages = Resource()
-        self._pages.putChild(b"", Files(_PAGE / "servers.html"))
         assets = Files(_PAGE)
-        assets.putChild(b"icon.svg", Files(_CONSOLE_PAGE / "icon.svg"))
+        self._pages.putChild(b"", assets.one("servers.html"))
+        assets.putChild(b"icon.svg", Files(_CONSOLE_PAGE).one("icon.svg"))
         self._pages.putChild(b"api-assets", assets)
 
     @override

@@ -1,4 +1,4 @@
-"""What a page's Content-Security-Policy must name: hashes of its inline scripts and styles. Pure."""
+"""Hashes of a page's inline scripts and styles, for its Content-Security-Policy. Pure."""
 
 from __future__ import annotations
 

@@ -35,11 +35,12 @@ def page_tree(
         time_limits: what the page warns of, in seconds.
     """
     root: Resource = Files(novnc, frame_ancestors) if novnc else Resource()
-    page = Files(_PAGE / "console.html", frame_ancestors)
+    assets = Files(_PAGE, frame_ancestors)
+    page = assets.one("console.html")
     root.putChild(b"", page)
     root.putChild(b"console", page)
     root.putChild(b"console-limits", _Json(time_limits))
-    root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
+    root.putChild(b"console-assets", assets)
     for name in _PAGE_NAMES:
         if novnc is None or not (novnc / name).is_file():
             root.putChild(name.encode(), page)
@@ -54,10 +55,11 @@ def serial_pages(xterm: Path | None, frame_ancestors: Sequence[str]) -> Resource
         frame_ancestors: who may frame the page.
     """
     root = Resource()
-    page = Files(_PAGE / "serial.html", frame_ancestors, inline_styles=True)
+    assets = Files(_PAGE, frame_ancestors, inline_styles=True)
+    page = assets.one("serial.html")
     root.putChild(b"", page)
     root.putChild(b"console", page)
-    root.putChild(b"console-assets", Files(_PAGE, frame_ancestors))
+    root.putChild(b"console-assets", assets)
     if xterm is not None:
         root.putChild(b"xterm", Files(xterm, frame_ancestors))
     return root
@@ -73,7 +75,7 @@ def spice_pages(spice: Path | None, frame_ancestors: Sequence[str]) -> Resource:
     if spice is None:
         return Resource()
     root = Files(spice, frame_ancestors)
-    root.putChild(b"", Files(spice / "spice_auto.html", frame_ancestors))
+    root.putChild(b"", root.one("spice_auto.html"))
     return root
 
 
