@@ -136,6 +136,14 @@ class NodeMetricsTests(MetricsTestCase):
         self.assertEqual(found["vncproxy_unauthenticated_connections{listeners=consoles}"], 2)
         self.assertEqual(found["vncproxy_connections_turned_away_total{listeners=consoles}"], 1)
 
+    def test_bad_requests(self) -> None:
+        """Requests that are refused for their form are counted by status."""
+        name = "vncproxy_bad_requests_total{listeners=consoles,status=431}"
+        self.assertEqual(self.samples()[name], 0)
+        self.pending.bad_requests.refused("192.0.2.1", 431, "why")
+        self.assertEqual(self.samples()[name], 1)
+        self.assertEqual(self.samples()[name.replace("431", "400")], 0)
+
     def test_limits_and_state(self) -> None:
         """The configured limits stand beside the counts, so that an alert can compare them."""
         found = self.samples()

@@ -186,7 +186,8 @@ def hardening_for(
     """Return what tests' sites hold their connections to: 30 s for a request."""
     if pending is None:
         pending = PendingConnections(0, clock)
-    return Hardening(pending, forwarding or Forwarding(TrustedProxies()), 30, clock)
+    forwarding = forwarding or Forwarding(TrustedProxies())
+    return Hardening(pending, forwarding, 30, clock)
 
 
 class WebHarness:

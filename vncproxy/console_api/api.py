@@ -40,6 +40,7 @@ from vncproxy.model import Token
 from vncproxy.redaction import without_tokens
 from vncproxy.tokens.issue import Issued
 from vncproxy.tokens.sql import SqlTokenStore
+from vncproxy.web.headers import text_of
 
 _ACTION_PROTOCOLS = {
     "os-getVNCConsole": "vnc",
@@ -105,7 +106,7 @@ class ConsoleApi(Resource):
             if call.prefix != "v2":  # which behaves as 2.1, whatever the headers say
                 request = call.request
                 call.version = version_of(
-                    request.getHeader(HEADER), request.getHeader(OLDER_HEADER)
+                    text_of(request, HEADER.lower()), text_of(request, OLDER_HEADER.lower())
                 )
             versions = headers_of(call.version)
             body = await self._dispatch(call, call.caller)

@@ -116,7 +116,7 @@ class Call:
         Raises:
             Fault: it is not said to be JSON.
         """
-        content_type = (self.request.getHeader("content-type") or "").partition(";")[0]
+        content_type = (text_of(self.request, "content-type") or "").partition(";")[0]
         if content_type.strip().lower() != "application/json":
             raise Fault(415, "The body must be of type application/json.")
         return self.request.content.read() if self.request.content else b""

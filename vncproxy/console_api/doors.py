@@ -14,6 +14,7 @@ from vncproxy.console_api.callers import Authenticator, Caller, Presented
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.look_ups import TokenLookUps, first_known
 from vncproxy.edge.client_identity import identities_of
+from vncproxy.web.headers import text_of
 from vncproxy.web.request import host_of
 
 _EVERYBODY = Caller("everybody", admin=True)
@@ -92,8 +93,8 @@ def presented_by(request: Request) -> Presented:
     Raises:
         Malformed: it does not name one host.
     """
-    user, token = None, _text(request.getHeader("x-auth-token"))
-    scheme, _, value = (request.getHeader("authorization") or "").strip().partition(" ")
+    user, token = None, _text(text_of(request, "x-auth-token"))
+    scheme, _, value = (text_of(request, "authorization") or "").strip().partition(" ")
     if token is None and scheme.lower() == "bearer":
         token = _text(value)
     elif token is None and scheme.lower() == "basic":

@@ -10,6 +10,7 @@ from twisted.web.server import Request
 from typing_extensions import override
 
 from vncproxy.web.assets import Files
+from vncproxy.web.headers import text_of
 from vncproxy.web.server import HardenedSite, Hardening
 
 _PAGE = Path(__file__).parent / "page"
@@ -48,5 +49,5 @@ class ApiSite(HardenedSite):
 def _is_for_people(request: Request) -> bool:
     if request.method not in (b"GET", b"HEAD"):
         return False
-    accepts_pages = "text/html" in (request.getHeader("accept") or "")
+    accepts_pages = "text/html" in (text_of(request, "accept") or "")
     return request.path.startswith(b"/api-assets/") or (request.path == b"/" and accepts_pages)

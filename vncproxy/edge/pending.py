@@ -19,6 +19,8 @@ from twisted.internet.task import LoopingCall
 from twisted.protocols.policies import ProtocolWrapper
 from typing_extensions import override
 
+from vncproxy.edge.bad_requests import BadRequests
+
 _LONGEST_S = 1.0  # browsers also open connections that they never use
 _LOOK_S = 0.02
 
@@ -47,6 +49,7 @@ class PendingConnections(Service):
 
     Attributes:
         turned_away: how many had to go, or were not let in, because of the bound.
+        bad_requests: knows those that are refused for the form of what they sent.
     """
 
     def __init__(self, most: int, clock: IReactorTime) -> None:
@@ -56,6 +59,7 @@ class PendingConnections(Service):
         self._idle: dict[Hashable, PendingConnection] = {}
         self._asking: dict[Hashable, PendingConnection] = {}
         self.turned_away = 0
+        self.bad_requests = BadRequests(clock)
         self._longest_s = _LONGEST_S
         self._stopped = 0.0
         self._looks = LoopingCall(self._look)

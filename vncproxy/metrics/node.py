@@ -24,6 +24,7 @@ from twisted.internet.task import LoopingCall
 from typing_extensions import override
 
 from vncproxy import __version__, measures
+from vncproxy.edge.bad_requests import BAD_STATUSES
 from vncproxy.edge.pending import PendingConnections
 from vncproxy.model import Ending, SessionFacts
 from vncproxy.registry import Registry
@@ -241,10 +242,17 @@ class PendingMetrics(Collector):
             "Connections closed because too many had shown no good token.",
             labels=["listeners"],
         )
+        bad = CounterMetricFamily(
+            "vncproxy_bad_requests",
+            "Requests refused because of their form, by the answer's status.",
+            labels=["listeners", "status"],
+        )
         for name, register in self._registers.items():
             pending.add_metric([name], len(register))
             turned.add_metric([name], register.turned_away)
-        return [pending, turned]
+            for status in BAD_STATUSES:  # a rate needs the 0 before the first one
+                bad.add_metric([name, str(status)], register.bad_requests.by_status[status])
+        return [pending, turned, bad]
 
 
 def pending_metrics(registers: Mapping[str, PendingConnections]) -> CollectorRegistry:

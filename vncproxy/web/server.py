@@ -11,10 +11,11 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 from typing_extensions import override
 
 from vncproxy.edge.pending import PendingConnections, accepted_transport
@@ -23,11 +24,20 @@ from vncproxy.interfaces import IStreamTransport
 from vncproxy.redaction import shown_path
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.forwarding import Forwarding
+from vncproxy.web.headers import fault_in
 from vncproxy.web.request import check_target, wants_websocket
 
 LARGEST_BODY_BYTES = 65536
 _MOST_DISCARDED_BYTES = 1 << 20
 _LAST_WORDS_S = 1.0  # for a peer to take an answer that ends its connection
+_LAST_ANSWER = (
+    b"HTTP/1.1 %b\r\nServer: vncproxy\r\nConnection: close\r\nCache-Control: no-store\r\n"
+    b"Content-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%b"
+)
+_BAD_REQUEST = b"400 Bad Request"
+_BODY_TOO_LARGE = b"413 Content Too Large"
+_URI_TOO_LONG = b"414 URI Too Long"
+_HEADERS_TOO_LARGE = b"431 Request Header Fields Too Large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Hardening:
     forwarding: Forwarding
     timeout_s: float
     clock: IReactorTime
-    max_request_size: int = 16384
+    max_request_size: int = 65536
 
 
 class HardenedSite(Site):
@@ -64,7 +74,12 @@ class HardenedSite(Site):
     def __init__(
         self, resource: Resource, hardening: Hardening, frame_ancestors: Sequence[str] = ()
     ) -> None:
-        super().__init__(resource, requestFactory=BoundedRequest, reactor=hardening.clock)
+        super().__init__(
+            resource,
+            requestFactory=BoundedRequest,
+            reactor=hardening.clock,
+            parsePOSTFormSubmission=False,  # nobody here reads forms
+        )
         self.hardening = hardening
         self._frame_ancestors = tuple(frame_ancestors)
 
@@ -139,6 +154,22 @@ class BoundedRequest(Request):
         elif self.channel is not None:
             cast("HardenedChannel", self.channel).refuse_body()
 
+    @override
+    def render(self, resrc: IResource) -> None:
+        """Render; for HEAD without Twisted's line in the log for each answer that has a body."""
+        if self.method != b"HEAD":
+            super().render(resrc)
+            return
+        try:
+            body: Any = resrc.render(self)
+        except UnsupportedMethod:
+            super().render(resrc)
+            return
+        if body is not NOT_DONE_YET:
+            self.setHeader(b"content-length", b"%d" % len(body))
+            self.write(b"")
+            self.finish()
+
 
 class HardenedChannel(HTTPChannel):
     """Twisted's, with a bound to the time, size and number of requests not yet complete.
@@ -159,7 +190,9 @@ class HardenedChannel(HTTPChannel):
         self._pending = hardening.pending
         self._timeout_s = hardening.timeout_s
         self._clock = hardening.clock
+        self._most_bytes = hardening.max_request_size
         self.totalHeadersSize = self.MAX_LENGTH = hardening.max_request_size
+        self._reading = "request line is"
         self._deadline: IDelayedCall | None = None
         self._answered = False
         self._over = False
@@ -196,8 +229,29 @@ class HardenedChannel(HTTPChannel):
             self._abort()
 
     @override
+    def lineReceived(self, line: bytes) -> None:
+        is_first = not self._receivedHeaderSize
+        self._reading = "request line is" if is_first else "headers are"
+        if self._receivedHeaderSize + len(line) > self._most_bytes:
+            self._refuse_size(is_first)
+        else:
+            super().lineReceived(line)
+
+    @override
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse_size(is_first=not self._receivedHeaderSize)
+
+    def _refuse_size(self, is_first: bool) -> None:
+        status, part = (_URI_TOO_LONG, "URL") if is_first else (_HEADERS_TOO_LARGE, "headers")
+        why = f"the {part} of the request would be larger than max_request_size"
+        hint = "" if is_first else " Delete this site's cookies, and try again."
+        words = f"More than {self._most_bytes / 1024:g} KiB of {part} are not taken.{hint}"
+        self._refuse(status, why, words, still_sends=True)
+
+    @override
     def rawDataReceived(self, data: bytes) -> None:
         if not self._over:
+            self._reading = "body is"
             super().rawDataReceived(data)
             return
         self._discarded_bytes += len(data)
@@ -206,6 +260,10 @@ class HardenedChannel(HTTPChannel):
 
     @override
     def headerReceived(self, line: bytes) -> bool:
+        if self._receivedHeaderCount >= self.maxHeaders:
+            why = f"the request has more than {self.maxHeaders} headers"
+            self._refuse(_HEADERS_TOO_LARGE, why, still_sends=True)
+            return False
         try:
             received: bool = super().headerReceived(line)
         except ValueError:  # a length of more digits than Python reads
@@ -215,14 +273,20 @@ class HardenedChannel(HTTPChannel):
 
     @override
     def allHeadersReceived(self) -> None:
-        if (self.length or 0) > LARGEST_BODY_BYTES:
+        fault = "the request line is not ASCII"
+        if self._path.isascii():
+            fault = fault_in(self.requests[-1].requestHeaders) or ""
+        if fault:
+            self._refuse(_BAD_REQUEST, fault)
+        elif (self.length or 0) > LARGEST_BODY_BYTES:
             self.refuse_body()
         else:
             super().allHeadersReceived()
 
     def refuse_body(self) -> None:
         """Answer that the request's body is too large, and take no more of it."""
-        self._end_with(b"413 Content Too Large", still_sends=True)
+        why = f"the body is larger than {LARGEST_BODY_BYTES} bytes"
+        self._refuse(_BODY_TOO_LARGE, why, still_sends=True)
 
     @override
     def allContentReceived(self) -> None:
@@ -285,10 +349,18 @@ class HardenedChannel(HTTPChannel):
 
     @override
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self._end_with(b"400 Bad Request")
+        self._refuse(_BAD_REQUEST, f"the {self._reading} malformed")
 
-    def _end_with(self, status: bytes, still_sends: bool = False) -> None:
-        """Answer with a status alone, and close, whether the peer reads it or not.
+    def _refuse(self, status: bytes, why: str, words: str = "", still_sends: bool = False) -> None:
+        """Answer that the request's form is not accepted, and tell of it."""
+        if self._over or self.transport is None:
+            return
+        peer = getattr(self.transport.getPeer(), "host", None) or "a local socket"
+        self._pending.bad_requests.refused(peer, int(status[:3]), why)
+        self._end_with(status, words or why, still_sends)
+
+    def _end_with(self, status: bytes, words: str = "", still_sends: bool = False) -> None:
+        """Answer with a status and words, and close, whether the peer reads it or not.
 
         The connection is nobody's until it is closed. While the peer still sends, to close would
         make the kernel take the status back (RFC 9112 §9.6), so only our side of it is.
@@ -300,7 +372,8 @@ class HardenedChannel(HTTPChannel):
         self._stop_deadline()
         self._deadline = self._clock.callLater(_LAST_WORDS_S, self._too_late_to_read)
         self.setRawMode()
-        transport.write(b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
+        body = f"{words}\n".encode() if words else b""
+        transport.write(_LAST_ANSWER % (status, len(body), body))
         if still_sends and not isinstance(transport, ProtocolWrapper):
             cast("IStreamTransport", transport).unregisterProducer()
             transport.loseWriteConnection()

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from vncproxy.web.answers import json_answer
 from vncproxy.web.assets import Files
+from vncproxy.web.headers import text_of
 from vncproxy.web.request import wants_websocket
 from vncproxy.web.server import HardenedSite, Hardening
 
@@ -116,7 +117,7 @@ class ConsoleSite(HardenedSite):
 def _asks_for_verdict(request: Request) -> bool:
     if b"token" not in request.args:
         return False
-    accepted = request.getHeader("accept") or ""
+    accepted = text_of(request, "accept") or ""
     if "text/html" in accepted:  # somebody opens the page
         return False
     return "application/json" in accepted or request.path in _WEBSOCKET_PATHS
@@ -129,7 +130,7 @@ class _Json(Resource):
 
     def __init__(self, body: Mapping[str, object]) -> None:
         super().__init__()
-        self._body = body
+        self._body = dict(body)
 
     @override
     def render(self, request: Request) -> bytes:

@@ -64,9 +64,11 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "max_request_size",
-        default=16384,
+        default=65536,
         min=1024,
-        help="Bytes of a request's first line and headers together.",
+        help="Bytes of a request's first line and headers together; what is larger is answered by "
+        "414 or 431. Browsers send the cookies of all of a site's applications, and single sign-on "
+        "makes them large.",
     ),
     cfg.IntOpt(
         "max_sessions",
