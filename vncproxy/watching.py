@@ -134,7 +134,7 @@ def metrics_listener(
     description = settings.watching.metrics_listen or ""
     option = "[vncproxy] metrics_listen"
     endpoint = endpoint_from(reactor, description, option)
-    site = HardenedSite(metrics_root(render), entrance.hardening(pending))
+    site = HardenedSite(metrics_root(render, reactor), entrance.hardening(pending))
     factory = entrance.before_metrics(site, description)
     return Listener(description, endpoint, factory, option)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,7 +19,7 @@ from tests.test_session import FakeDialer
 from tests.web.harness import FakeCheck, FakeStore
 from vncproxy.edge.pending import PendingConnections
 from vncproxy.errors import PortCheckFailed, PortCheckUnavailable
-from vncproxy.metrics.exposition import exposition, merged
+from vncproxy.metrics.exposition import Scrapes, exposition, merged
 from vncproxy.metrics.node import NodeMetrics
 from vncproxy.model import Ending, SessionFacts, Token
 from vncproxy.registry import Registry
@@ -238,3 +238,50 @@ class DashboardTests(MetricsTestCase):
         places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
         self.assertEqual(len(set(places)), len(panels))
         self.assertEqual(dashboard["__inputs"][0]["name"], "DS_PROMETHEUS")
+
+
+class ScrapesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.rendered: list[Deferred[bytes]] = []
+        self.scrapes = Scrapes(self.render, self.clock)
+
+    def render(self) -> Deferred[bytes]:
+        self.rendered.append(Deferred())
+        return self.rendered[-1]
+
+    def test_many_at_once(self) -> None:
+        """They are told the same; who asks later is told what is true then, and not too soon."""
+        asked = [self.scrapes.text() for _ in range(3)]
+        self.clock.advance(0)
+        later = [self.scrapes.text() for _ in range(3)]
+        self.assertEqual(len(self.rendered), 1)
+        self.rendered[0].callback(b"1")
+        self.assertEqual([self.successResultOf(one) for one in asked], [b"1"] * 3)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.rendered), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.rendered), 2)
+        self.rendered[1].callback(b"2")
+        self.assertEqual([self.successResultOf(one) for one in later], [b"2"] * 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_goes(self) -> None:
+        """The others are told nevertheless."""
+        gone, here = self.scrapes.text(), self.scrapes.text()
+        self.clock.advance(0)
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.rendered[0].callback(b"1")
+        self.assertEqual(self.successResultOf(here), b"1")
+
+    def test_a_fault(self) -> None:
+        """It is logged once, however many asked; and the next are told again."""
+        asked = [self.scrapes.text() for _ in range(3)]
+        self.clock.advance(0)
+        self.rendered[0].errback(ValueError())
+        self.assertEqual([self.successResultOf(one) for one in asked], [None] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.scrapes.text()
+        self.clock.advance(1)
+        self.assertEqual(len(self.rendered), 2)

@@ -8,7 +8,6 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import succeed
-from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,7 +46,8 @@ class EverySite(ApiTestCase):
         self.web = WebHarness(forwarding=trusted)
         self.web.store.grants["good"] = grant_for(Token("good"))
         metrics = HardenedSite(
-            metrics_root(lambda: succeed(b"vncproxy_sessions 0\n")), hardening_for(Clock())
+            metrics_root(lambda: succeed(b"vncproxy_sessions 0\n"), self.clock),
+            hardening_for(self.clock),
         )
         self.sites: dict[str, Site] = {
             "consoles": self.web.site,
@@ -121,9 +121,8 @@ class RefusedTests(EverySite):
             self.assertEqual(headers["content-length"], str(len(body)))
             self.assertTrue(connection.disconnecting)
             lines_now = [event for event in self.log if event.get("log_format") == _REFUSED]
-            if site != "metrics":  # whose clock is another
-                self.assertEqual(len(lines_now), told + 1)
-                self.assertEqual(lines_now[-1]["why"], why)
+            self.assertEqual(len(lines_now), told + 1)
+            self.assertEqual(lines_now[-1]["why"], why)
             self.assert_no_fault(connection)
 
     def test_bytes_that_are_no_text(self) -> None:

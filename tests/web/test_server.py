@@ -217,7 +217,9 @@ class EverySiteTests(SynchronousTestCase):
         self.sites = [
             ConsoleSite(empty, empty, empty, hardening, ()),
             ApiSite(_WhoAmI(), hardening),
-            HardenedSite(metrics_root(lambda: succeed(b"vncproxy_sessions 0\n")), hardening),
+            HardenedSite(
+                metrics_root(lambda: succeed(b"vncproxy_sessions 0\n"), self.clock), hardening
+            ),
         ]
 
     def test_a_request_in_drips(self) -> None:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -222,6 +225,25 @@ def unsent_bytes(transport: object) -> int:
     if not isinstance(connection, FileDescriptor):
         return 0
     return len(connection.dataBuffer) - connection.offset + connection._tempDataLen
+
+
+def hold_until_taken(transport: object) -> bool:
+    """Pause a transport's producer until the peer has taken all that was written.
+
+    Twisted does so for what is beyond 64 KiB. Return False where nothing waits to be taken.
+    """
+    connection: Any = transport
+    while isinstance(connection, ProtocolWrapper):
+        aggregator = getattr(connection, "_aggregator", None)
+        if aggregator is not None:
+            aggregator.flush()
+        connection = connection.transport
+    if not isinstance(connection, FileDescriptor) or connection.producer is None:
+        return False
+    if not connection.producerPaused and unsent_bytes(connection):
+        connection.producerPaused = True
+        cast("IPushProducer", connection.producer).pauseProducing()
+    return bool(connection.producerPaused)
 
 
 def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:

@@ -64,6 +64,13 @@ def json_answer(request: Request, status: int, body: Mapping[str, object]) -> by
     return json.dumps(body).encode() + b"\n"
 
 
+def text_answer(request: Request, status: int, words: str) -> bytes:
+    """Return the body of a short answer in words."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+    return f"{words}\n".encode()
+
+
 def refusal(request: Request, error: GatewayError, request_id: str) -> bytes:
     """Return the JSON body that refuses a request."""
     status = ANSWERS[error.ending].status

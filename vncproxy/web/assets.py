@@ -8,14 +8,13 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import NOT_MODIFIED
-from twisted.web.pages import errorPage, notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.static import File, getTypeAndEncoding
 from typing_extensions import override
 from zope.interface import implementer
 
-from vncproxy.web.answers import allow_page_content
+from vncproxy.web.answers import allow_page_content, text_answer
 from vncproxy.web.directory import Directory, FileChanged, KnownFile, NoSuchFile
 
 _TYPES = {
@@ -111,7 +110,7 @@ class _FileResource(Resource):
             return _not_found(request)
         except OSError:
             request.setHeader(b"retry-after", b"1")
-            return _page(errorPage(503, "Service Unavailable", "Try again."), request)
+            return text_answer(request, 503, "This can't be read now; try again.")
         self._set_headers(request, file)
         if _has_it(request, file.etag):
             request.setResponseCode(NOT_MODIFIED)
@@ -139,12 +138,7 @@ class _FileResource(Resource):
 
 
 def _not_found(request: Request) -> bytes:
-    return _page(notFound(), request)
-
-
-def _page(page: IResource, request: Request) -> bytes:
-    rendered: bytes = page.render(request)
-    return rendered
+    return text_answer(request, 404, "There is no such file.")
 
 
 def _has_it(request: Request, etag: bytes) -> bool:

@@ -30,7 +30,7 @@ def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     channel = cast("HardenedChannel", request.channel)
     transport = cast("IStreamTransport", channel.transport)
     channel.transport = None
-    early = b"".join(channel._dataBuffer)
+    early = b"".join(channel._dataBuffer) + channel.clearLineBuffer()
     channel._dataBuffer = []
     channel.let_go()
     # The channel stays the transport's producer otherwise, and ours can't be registered.

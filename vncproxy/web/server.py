@@ -22,6 +22,7 @@ from vncproxy.edge.pending import PendingConnections, accepted_transport
 from vncproxy.errors import Malformed
 from vncproxy.interfaces import IStreamTransport
 from vncproxy.redaction import shown_path
+from vncproxy.splice.wire import hold_until_taken
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.headers import fault_in
@@ -178,6 +179,9 @@ class HardenedChannel(HTTPChannel):
     must be there so many seconds after the connection was made, or the last answer was sent; and
     a peer that takes nothing of an answer for as long is cut off.
 
+    The next request is parsed when the peer has taken the last answer. So of answers there is one
+    at most, and of requests one a turn, however many came at once.
+
     Args:
         hardening: what it is held to.
     """
@@ -218,7 +222,7 @@ class HardenedChannel(HTTPChannel):
 
     def close_if_idle(self) -> None:
         """Close it, unless the first request has yet to come, or one is being answered."""
-        if self._answered and not self.requests:
+        if self._answered and not self.requests and not self._buffer:
             self.loseConnection()
 
     def retire(self) -> None:
@@ -302,11 +306,28 @@ class HardenedChannel(HTTPChannel):
         super().writeHeaders(version, code, reason, headers)
 
     @override
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self._requestProducer is not None:
+            hold_until_taken(self.transport)
+
+    @override
     def requestDone(self, request: Any) -> None:
         self._answered = True
         self._stop_deadline()
         self._begin_deadline()
+        self.paused = True  # LineReceiver's: what is here of the next request is parsed later
         super().requestDone(request)
+        if hold_until_taken(self.transport):
+            self._networkProducer.pauseProducing()
+        else:
+            self._parse_on()
+
+    def _parse_on(self) -> None:
+        """Parse the next request: the last answer has left, and another turn has begun."""
+        if self.paused and not self._handlingRequest:
+            self.paused = False
+            self.dataReceived(b"")
 
     @override
     def pauseProducing(self) -> None:
@@ -318,6 +339,7 @@ class HardenedChannel(HTTPChannel):
         if self.requests and self._handlingRequest:
             self._stop_deadline()
         super().resumeProducing()
+        self._parse_on()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
