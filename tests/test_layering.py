@@ -58,7 +58,7 @@ _LAYERS = [
         "edge.client_identity",
         "edge.tls",
     ],
-    ["edge.bad_requests", "edge.pending", "edge.first_byte", "listener"],
+    ["edge.quiet_log", "edge.bad_requests", "edge.pending", "edge.first_byte", "listener"],
     ["session", "session_log", "observers", "registry", "revocation", "readiness"],
     ["session_times", "audit", "timed", "metrics.node", "metrics.exposition"],
     ["web.headers", "web.authority", "web.origin", "web.request"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any, cast
 
+import txaio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import succeed
@@ -44,6 +45,8 @@ class EverySite(ApiTestCase):
         super().setUp()
         trusted = Forwarding(TrustedProxies(["192.0.2.1"]), "forwarded")
         self.web = WebHarness(forwarding=trusted)
+        # Autobahn's timers ask nobody else.
+        self.patch(cast(Any, txaio).config, "loop", self.web.clock)
         self.web.store.grants["good"] = grant_for(Token("good"))
         metrics = HardenedSite(
             metrics_root(lambda: succeed(b"vncproxy_sessions 0\n"), self.clock),
@@ -173,7 +176,9 @@ class RefusedTests(EverySite):
         self.assertEqual((len(lines), len(warnings)), (1000, 1))
         self.web.clock.advance(60)
         self.ask_of("consoles", b"/", b"Host: g", b"Origin: \xff")
-        self.assertEqual(self.log._events[-1]["others"], " (and 999 like it since the last line)")
+        self.assertEqual(
+            self.log._events[-1]["others"], " (and 999 like it since the last warning)"
+        )
         self.assertEqual(self.web.pending.bad_requests.by_status, {400: 1001})
 
 

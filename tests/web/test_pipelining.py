@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
+import txaio
 from twisted.internet.address import IPv4Address
 from twisted.internet.tcp import Connection
 from twisted.trial.unittest import SynchronousTestCase
@@ -35,6 +36,8 @@ class _Accepted(Connection):
 class PipeliningTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.web = WebHarness()
+        # Autobahn's timers ask nobody else.
+        self.patch(cast(Any, txaio).config, "loop", self.web.clock)
         self.reactor = FdReactor()
         accepted, self.client = socket.socketpair()
         self.addCleanup(self.client.close)

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -28,6 +28,7 @@ from typing_extensions import override
 from vncproxy.edge.networks import TrustedProxies
 from vncproxy.edge.pending import PendingConnections
 from vncproxy.edge.proxy_header import ProxyHeaderError, parse_proxy_header
+from vncproxy.edge.quiet_log import QuietLog
 from vncproxy.edge.tls import TlsServer
 from vncproxy.interfaces import IStreamTransport
 from vncproxy.openssl import openssl_text
@@ -38,7 +39,6 @@ _NOT_TLS_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nServer: vncproxy\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(_NOT_TLS), _NOT_TLS)
 )
-_QUIET_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class FirstByteFactory(Factory):
         self.site = site
         self.pending = pending
         self.clock = clock
-        self._quiet_until = 0.0
+        self._lines = QuietLog(self._log, clock)
         self._tls = None
         if rules.tls is not None:
             self._tls = TLSMemoryBIOFactory(rules.tls, False, site, clock)
@@ -115,11 +115,7 @@ class FirstByteFactory(Factory):
 
     def warn(self, peer: str, why: str) -> None:
         """Log who is not let in: one of them a minute as a warning, the others for debugging."""
-        loud = self.clock.seconds() >= self._quiet_until
-        if loud:
-            self._quiet_until = self.clock.seconds() + _QUIET_S
-        level = LogLevel.warn if loud else LogLevel.debug
-        self._log.emit(level, "{peer} is not let in: {why}", peer=peer, why=why)
+        self._lines.warn("{peer} is not let in: {why}", peer=peer, why=why)
 
 
 class FirstByte(Protocol):
