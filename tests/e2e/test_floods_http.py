@@ -150,6 +150,21 @@ class SlowReaderTests(FloodTestCase):
         self.assertTrue(becomes_true(lambda: self.gateway.sockets() <= before))
 
 
+class HalfSentTests(FloodTestCase):
+    def test_many_half_sent_requests(self) -> None:
+        """Headers that never end are held of no more than a megabyte; others are served."""
+        with Pressure(self.gateway) as pressure:
+            for _ in range(300):
+                sender = self.connect(self.gateway.port)
+                sender.settimeout(2)
+                with contextlib.suppress(OSError):  # it had to make room
+                    sender.sendall(request("/", "Cookie: " + "x" * 60_000)[:-2])
+            pressure.wait_for_answers(_PROBES)
+        self.assertLess(pressure.grown_kb, _MOST_KB)
+        self.assertLess(pressure.usual_answer_ms, _USUAL_MS)
+        self.assertLess(self.gateway.sockets(), 100)
+
+
 class LogTests(FloodTestCase):
     def test_the_cost_of_a_refusal(self) -> None:
         """Requests that can't be meant write less into the log than they were."""

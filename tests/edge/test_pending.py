@@ -148,6 +148,27 @@ class BoundTests(SynchronousTestCase):
         self.assertTrue(heir.gave_way)
         self.assertEqual(self.gone(), [])
 
+    def test_half_sent_requests(self) -> None:
+        """Together they may be a megabyte; then those who began first make room."""
+        half = 1 << 18
+        for number in range(3):
+            self.enter(number)
+            self.pending.holds(number, half)
+        self.pending.holds(0, 2 * half)
+        self.pending.asks(0)
+        self.pending.holds(0, 0)  # it is whole
+        self.pending.holds(2, 2 * half)
+        self.pending.holds(1, 2 * half)
+        self.assertEqual(self.gone(), [])
+        self.pending.holds(2, 2 * half + 1)
+        self.assertEqual(self.gone(), [1])
+        self.assertEqual((len(self.pending), self.pending.turned_away), (2, 1))
+        for number in range(3):
+            self.pending.leave(number)
+        self.enter(3)
+        self.pending.holds(3, 1 << 20)  # nothing of the others is left
+        self.assertEqual(self.gone(), [1])
+
     def test_no_bound(self) -> None:
         """0 takes all."""
         self.pending = PendingConnections(0, Clock())

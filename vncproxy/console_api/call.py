@@ -15,6 +15,7 @@ from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.versions import LOWEST, Microversion
 from vncproxy.model import Token, new_request_id, token_id
 from vncproxy.redaction import HIDDEN, shown_segment, without_secrets
+from vncproxy.web.headers import text_of
 from vncproxy.web.request import came_by_tls, host_of
 
 TOKENS = "os-console-auth-tokens"

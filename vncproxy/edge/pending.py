@@ -23,6 +23,7 @@ from vncproxy.edge.bad_requests import BadRequests
 
 _LONGEST_S = 1.0  # browsers also open connections that they never use
 _LOOK_S = 0.02
+_MOST_HELD_BYTES = 1 << 20  # honest requests come whole: some KiB each, within milliseconds
 
 
 class PendingConnection(Protocol):
@@ -58,6 +59,9 @@ class PendingConnections(Service):
         # By their accepted transports; the idle ones in the order in which they began to wait.
         self._idle: dict[Hashable, PendingConnection] = {}
         self._asking: dict[Hashable, PendingConnection] = {}
+        # Bytes of requests that are not whole, in the order in which they began to come.
+        self._held: dict[Hashable, int] = {}
+        self._held_bytes = 0
         self.turned_away = 0
         self.bad_requests = BadRequests(clock)
         self._longest_s = _LONGEST_S
@@ -81,6 +85,24 @@ class PendingConnections(Service):
         self._idle[accepted] = connection
         return True
 
+    def holds(self, accepted: Hashable, count: int) -> None:
+        """Note how many bytes a connection has sent of requests that are not answered.
+
+        Where they are too many in all, those who began first make room.
+        """
+        self._held_bytes += count - self._held.get(accepted, 0)
+        if count:
+            self._held[accepted] = count
+        else:
+            self._held.pop(accepted, None)
+        while self._held_bytes > _MOST_HELD_BYTES:
+            first = next(iter(self._held))
+            self._held_bytes -= self._held.pop(first)
+            connection = self._idle.pop(first, None)
+            if connection is not None:
+                self.turned_away += 1
+                connection.give_way()
+
     def asks(self, accepted: Hashable) -> None:
         """Keep it from being closed: its request is here, and will be answered."""
         if accepted in self._idle:
@@ -95,6 +117,7 @@ class PendingConnections(Service):
         """Forget a connection: it is closed, or has become a session."""
         self._idle.pop(accepted, None)
         self._asking.pop(accepted, None)
+        self._held_bytes -= self._held.pop(accepted, 0)
 
     def retire(self) -> None:
         """Let those that are here take no more requests."""

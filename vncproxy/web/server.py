@@ -139,9 +139,13 @@ class _BadRequest(Resource):
 
 
 class BoundedRequest(Request):
-    """A request whose body is kept in memory, as it has a bound."""
+    """A request whose body is kept in memory, as it has a bound.
 
-    _body_bytes = 0
+    Attributes:
+        body_bytes: how much of it has come.
+    """
+
+    body_bytes = 0
 
     @override
     def gotLength(self, length: int | None) -> None:
@@ -149,8 +153,8 @@ class BoundedRequest(Request):
 
     @override
     def handleContentChunk(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes <= LARGEST_BODY_BYTES:
+        self.body_bytes += len(data)
+        if self.body_bytes <= LARGEST_BODY_BYTES:
             super().handleContentChunk(data)
         elif self.channel is not None:
             cast("HardenedChannel", self.channel).refuse_body()
@@ -231,6 +235,18 @@ class HardenedChannel(HTTPChannel):
             self.persistent = False
         else:
             self._abort()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self._pending.holds(self._accepted, self._held_bytes())
+
+    def _held_bytes(self) -> int:
+        """Return how much is here of requests that are not answered yet."""
+        if self._handlingRequest or self._over:
+            return 0
+        body: int = self.requests[-1].body_bytes if self.requests else 0
+        return int(self._receivedHeaderSize) + len(self._buffer) + body
 
     @override
     def lineReceived(self, line: bytes) -> None:

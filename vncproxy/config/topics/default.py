@@ -42,7 +42,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "web",
         help="noVNC's directory, served at `/`. Unset: /usr/share/novnc where that exists. "
-        "Its core modules also draw the gateway's own console page.",
+        "Its core modules also draw the gateway's own console page. What begins with a dot is not "
+        "served, nor what a symbolic link to outside of the directory names.",
     ),
     cfg.BoolOpt("debug", short="d", default=False, help="Log each step of each session."),
     cfg.StrOpt(
