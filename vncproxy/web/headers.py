@@ -16,26 +16,27 @@ _SINGLE = frozenset(
         b"authorization",
         b"content-type",
         b"host",
-        b"origin",
         b"x-auth-token",
-        b"x-console-origin",
     }
 )
-_LISTS = frozenset(
+# Those that are lists, and the origins, of which ``web.request`` refuses two in its own words.
+_OTHERS = frozenset(
     {
         b"accept",
         b"connection",
         b"forwarded",
         b"if-none-match",
         b"openstack-api-version",
+        b"origin",
         b"sec-websocket-protocol",
         b"upgrade",
+        b"x-console-origin",
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"x-openstack-nova-api-version",
     }
 )
-_READ = _SINGLE | _LISTS
+_READ = _SINGLE | _OTHERS
 _UTF_8 = frozenset({b"authorization", b"x-auth-token"})  # tokens are whatever a caller was given
 
 
