@@ -63,6 +63,24 @@ class BoundedThreadsTests(TestCase):
         self.assertEqual(await self.threads.call(lambda: "next"), "next")
         self.assertNotIn(2, self.began)
 
+    async def test_no_thread_to_be_had(self) -> None:
+        """A call whose thread the system refuses fails, in its turn too; the others go on."""
+        first, second, third = self.hang(), self.hang(), self.hang()
+        begin = threading.Thread.start
+
+        def refuse(_thread: threading.Thread) -> None:
+            self.patch(threading.Thread, "start", begin)
+            raise RuntimeError("can't start new thread")
+
+        fourth = self.hang()
+        self.patch(threading.Thread, "start", refuse)
+        for gate in self.gates:
+            gate.set()
+        self.assertEqual([await first, await second, await fourth], [0, 1, 3])
+        with self.assertRaisesRegex(RuntimeError, "new thread"):
+            await third
+        self.assertEqual(self.threads.running, 0)
+
     async def test_hanging_threads_end_with_the_process(self) -> None:
         """They are daemons: a host that never answers does not keep the gateway from stopping."""
         _hangs = self.hang()

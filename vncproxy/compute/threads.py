@@ -49,7 +49,11 @@ class BoundedThreads:
 
         def begin() -> None:
             self._running += 1
-            threading.Thread(target=run, name=self._name, daemon=True).start()
+            try:
+                threading.Thread(target=run, name=self._name, daemon=True).start()
+            except RuntimeError:  # the system lets us have no more
+                self._running -= 1
+                answer.errback()
 
         def run() -> None:
             result: T | Failure
@@ -61,7 +65,7 @@ class BoundedThreads:
 
         def finished(result: T | Failure) -> None:
             self._running -= 1
-            if self._waiting:
+            while self._waiting and self._running < self._most:
                 self._waiting.popleft()()
             if not answer.called:
                 answer.callback(result)
