@@ -47,7 +47,7 @@ _LAYERS = [
     ["splice.producer", "splice.frames", "splice.wire", "splice.portable"],
     ["splice.detour", "splice.direct", "splice.engine", "opening", "rfb.negotiator"],
     ["connect", "target_tls", "targets_file", "target_rules", "target_address"],
-    ["target_socket", "target"],
+    ["resolver", "target_socket", "target"],
     [
         "edge.socket_mode",
         "edge.shared_port",

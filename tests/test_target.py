@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
-from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectionDone,
@@ -19,9 +16,16 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.helpers import InlineThreadPool, MemoryLeg, ThreadClock, grant_for
-from vncproxy.errors import TargetForbidden, TargetRefused, TargetTimeout, TargetUnreachable
+from tests.helpers import MemoryLeg, grant_for
+from vncproxy.errors import (
+    TargetForbidden,
+    TargetRefused,
+    TargetTimeout,
+    TargetUnreachable,
+    TargetUnresolved,
+)
 from vncproxy.model import Ending, Grant, Token
+from vncproxy.resolver import Resolver
 from vncproxy.target import Dialer, Reached, TargetProtocol
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
@@ -40,10 +44,10 @@ class _Endpoint:
 class _Dialer(Dialer):
     def __init__(self, clock: IReactorTime) -> None:
         tls = TargetTls(TlsFiles(None, None, None), "off")
-        super().__init__(clock, 10.0, tls, TargetsFile(None))
+        super().__init__(clock, 10.0, tls, TargetsFile(None), Resolver(clock))  # type: ignore[arg-type]
         self.endpoint = _Endpoint()
 
-    def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
+    async def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
         return self.endpoint  # type: ignore[return-value]
 
 
@@ -86,23 +90,142 @@ class DialerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class ForbiddenTargetTests(SynchronousTestCase):
+class Names(Resolver):
+    """Answers for each host in turn when the test says so.
+
+    Attributes:
+        asked: the hosts, and what each one's look-up waits for.
+    """
+
+    def __init__(self, clock: MemoryReactorClock) -> None:
+        super().__init__(clock)  # type: ignore[arg-type]
+        self.asked: list[tuple[str, Deferred[tuple[str, ...]]]] = []
+
+    def resolve(self, host: str, timeout_s: float) -> Deferred[tuple[str, ...]]:
+        """Keep the question."""
+        self.asked.append((host, Deferred()))
+        return self.asked[-1][1]
+
+
+class AddressesTests(SynchronousTestCase):
+    """Which addresses are dialled, and which are not."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.names = Names(self.reactor)
+        tls = TargetTls(TlsFiles(None, None, None), "off")
+        self.dialer = Dialer(self.reactor, 10.0, tls, TargetsFile(None), self.names)
+
+    def dial(self, *addresses: str, looked_up_s: float = 4) -> Deferred[Reached]:
+        """Dial a name, which is looked up in four seconds."""
+        grant = grant_for(Token("t"), host="vm.example")
+        dialing = Deferred.fromCoroutine(self.dialer.dial(grant))
+        self.reactor.advance(looked_up_s)
+        host, answer = self.names.asked.pop()
+        self.assertEqual((host, self.dialled()), ("vm.example", []))
+        answer.callback(addresses)
+        return dialing
+
+    def dialled(self) -> list[tuple[str, int]]:
+        return [client[:2] for client in self.reactor.tcpClients]
+
+    def test_a_name_of_a_forbidden_address(self) -> None:
+        """A name that leads to the metadata service is refused, and never dialled."""
+        error = self.failureResultOf(self.dial("169.254.169.254", "fe80::1"), TargetForbidden).value
+        self.assertIn("vm.example is at 169.254.169.254, fe80::1", str(error))
+        self.assertEqual(self.dialled(), [])
+
+    def test_the_checked_address_is_dialled(self) -> None:
+        """A name server that changes its answer gains nothing: the name is looked up once."""
+        self.dial("169.254.169.254", "192.0.2.7")
+        self.assertEqual((self.dialled(), self.names.asked), ([("192.0.2.7", 5900)], []))
+
+    def test_several_addresses(self) -> None:
+        """They are tried in their order, the next one beside those that have not answered yet."""
+        self.dial("2001:db8::7", "fe80::7", "192.0.2.7")
+        self.assertEqual(self.dialled(), [("2001:db8::7", 5900)])
+        self.reactor.advance(0.5)
+        self.assertEqual(self.dialled(), [("2001:db8::7", 5900), ("192.0.2.7", 5900)])
+
+    def test_a_server_that_is_silent(self) -> None:
+        """The look-up's time counts, and is named where it was long."""
+        for addresses in ("192.0.2.7",), ("192.0.2.7", "192.0.2.8"):
+            dialing = self.dial(*addresses)
+            self.reactor.advance(5.9)
+            self.assertNoResult(dialing)
+            self.reactor.advance(0.2)
+            error = self.failureResultOf(dialing, TargetTimeout).value
+            self.assertIn("did not answer in 10 s, 4.0 of them for its name", str(error))
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+            self.reactor.tcpClients.clear()
+
+    def test_no_time_left(self) -> None:
+        """A look-up that took all of it leaves none for the connection."""
+        dialing = self.dial("192.0.2.7", looked_up_s=10.1)
+        self.reactor.advance(0)
+        self.failureResultOf(dialing, TargetTimeout)
+
+    def test_given_up(self) -> None:
+        """A dial that is cancelled leaves no attempt behind."""
+        for addresses in ("192.0.2.7",), ("192.0.2.7", "192.0.2.8"):
+            dialing = self.dial(*addresses)
+            dialing.cancel()
+            self.failureResultOf(dialing, CancelledError)
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+            self.reactor.tcpClients.clear()
+
+    def test_a_look_up_that_fails(self) -> None:
+        """The dial fails with it."""
+        for error in TargetUnresolved("late"), TargetUnreachable("none"), CancelledError():
+            dialing = Deferred.fromCoroutine(self.dialer.dial(grant_for(Token("t"), host="vm")))
+            self.names.asked.pop()[1].errback(error)
+            self.assertEqual(self.failureResultOf(dialing).value, error)
+
+
+class LiteralTargetTests(SynchronousTestCase):
+    """Targets that are addresses already are dialled at once, in no thread."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def dial(self, **changes: object) -> Deferred[Reached]:
+        tls = TargetTls(TlsFiles(None, None, None), "off")
+        resolver = Resolver(self.reactor)  # type: ignore[arg-type]
+        dialer = Dialer(self.reactor, 10.0, tls, TargetsFile(None), resolver)
+        return Deferred.fromCoroutine(dialer.dial(grant_for(Token("t"), **changes)))
+
     def test_nothing_is_dialled(self) -> None:
         """Whatever the grant asks for: a console, a CONNECT to one first, or a UNIX socket."""
-        reactor = MemoryReactorClock()
-        threads = InlineThreadPool()
-        reactor.nameResolver = GAIResolver(ThreadClock(), lambda: threads, socket.getaddrinfo)  # type: ignore[arg-type]
-        tls = TargetTls(TlsFiles(None, None, None), "off")
-        dialer = Dialer(reactor, 10.0, tls, TargetsFile(None))
         for changes in (
             {"host": "64:ff9b::a9fe:a9fe"},
             {"host": "0xa9fea9fe", "internal_access_path": "5f1c"},
             {"host": "/run/docker.sock", "port": 0},
             {"host": "/run/docker.sock", "port": 0, "internal_access_path": "5f1c"},
         ):
-            dialing = Deferred.fromCoroutine(dialer.dial(grant_for(Token("t"), **changes)))
-            self.failureResultOf(dialing, TargetForbidden)
-        self.assertEqual((reactor.tcpClients, reactor.unixClients), ([], []))
+            self.failureResultOf(self.dial(**changes), TargetForbidden)
+        self.assertEqual((self.reactor.tcpClients, self.reactor.unixClients), ([], []))
+
+    def test_numbers_that_are_addresses(self) -> None:
+        """Whatever the resolver makes an address of is checked as that address, and dialled as it.
+
+        It may be a number, octal, hexadecimal, or shorter than four parts.
+        """
+        for host, address in (
+            *(("0xa9fea9fe", "169.254.169.254"), ("2852039166", "169.254.169.254")),
+            *(("0251.0376.0251.0376", "169.254.169.254"), ("169.254.43518", "169.254.169.254")),
+            *(("0xa9.0xfe.0xa9.0xfe", "169.254.169.254"), ("0", "0.0.0.0")),
+            *(("64:ff9b::169.254.169.254", "64:ff9b::a9fe:a9fe"), ("fe80::1%lo", "fe80::1")),
+            ("0:0:0:0:0:FFFF:A9FE:A9FE", "::ffff:169.254.169.254"),
+        ):
+            error = self.failureResultOf(self.dial(host=host), TargetForbidden).value
+            self.assertIn(f"{host} is at {address}, where no console may be", str(error))
+            self.assertEqual(self.reactor.tcpClients, [], host)
+        for host, address in (
+            *(("0x7f000001", "127.0.0.1"), ("2130706433", "127.0.0.1"), ("127.1", "127.0.0.1")),
+            ("0:0::1", "::1"),
+        ):
+            self.dial(host=host)
+            self.assertEqual(self.reactor.tcpClients.pop()[:2], (address, 5900))
 
 
 class HalfCloseable(StringTransport):

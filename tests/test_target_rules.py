@@ -1,29 +1,14 @@
-"""Where consoles may be: the rules, and the addresses behind names."""
+"""Where consoles may be: the rules."""
 
 from __future__ import annotations
 
-import socket
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.internet._resolver import GAIResolver
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IResolutionReceiver,
-)
-from twisted.internet.protocol import Factory
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from tests.helpers import InlineThreadPool, ThreadClock
 from vncproxy.config.read import ConfigError
 from vncproxy.errors import TargetForbidden
-from vncproxy.target_address import CheckedEndpoint
 from vncproxy.target_rules import TargetRules
 
 _METADATA = (
@@ -131,75 +116,3 @@ class TargetRulesTests(SynchronousTestCase):
         for ports in (["vnc"], ["0"], ["65536"], ["6000-5900"], ["1-2-3"], [""]):
             with self.assertRaisesRegex(ConfigError, "target_ports: .*write 5900"):
                 TargetRules(ports=ports)
-
-
-@implementer(IHostnameResolver)
-class _Names:
-    """Resolves every name to these addresses, the first ones only once."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        for address in self.answers.pop(0):
-            kind = IPv6Address if ":" in address else IPv4Address
-            resolutionReceiver.addressResolved(kind("TCP", address, portNumber))
-        resolutionReceiver.resolutionComplete()
-        return None  # type: ignore[return-value]
-
-
-class CheckedEndpointTests(SynchronousTestCase):
-    def connect(self, *answers: list[str]) -> tuple[MemoryReactorClock, object]:
-        reactor = MemoryReactorClock()
-        reactor.nameResolver = _Names(*answers)
-        endpoint = CheckedEndpoint(reactor, "vm.example", 5900, 10.0, TargetRules())
-        return reactor, endpoint.connect(Factory())
-
-    def test_a_name_of_a_forbidden_address(self) -> None:
-        """A name that leads to the metadata service is refused, and never dialled."""
-        reactor, connecting = self.connect(["169.254.169.254", "fe80::1"])
-        error = self.failureResultOf(connecting, TargetForbidden).value
-        self.assertIn("vm.example is at 169.254.169.254, fe80::1", str(error))
-        self.assertEqual(reactor.tcpClients, [])
-
-    def test_numbers_that_are_addresses(self) -> None:
-        """Whatever the resolver makes an address of is checked as that address, and dialled as it.
-
-        It may be a number, octal, hexadecimal, or shorter than four parts.
-        """
-        for host, address in (
-            *(("0xa9fea9fe", "169.254.169.254"), ("2852039166", "169.254.169.254")),
-            *(("0251.0376.0251.0376", "169.254.169.254"), ("169.254.43518", "169.254.169.254")),
-            *(("0xa9.0xfe.0xa9.0xfe", "169.254.169.254"), ("0", "0.0.0.0")),
-            *(("64:ff9b::169.254.169.254", "64:ff9b::a9fe:a9fe"), ("fe80::1%lo", "fe80::1")),
-            ("0:0:0:0:0:FFFF:A9FE:A9FE", "::ffff:169.254.169.254"),
-        ):
-            reactor, connecting = self.resolve(host)
-            error = self.failureResultOf(connecting, TargetForbidden).value
-            self.assertIn(f"{host} is at {address}, where no console may be", str(error))
-            self.assertEqual(reactor.tcpClients, [], host)
-        for host, address in (
-            *(("0x7f000001", "127.0.0.1"), ("2130706433", "127.0.0.1"), ("127.1", "127.0.0.1")),
-            ("0:0::1", "::1"),
-        ):
-            reactor, _ = self.resolve(host)
-            self.assertEqual([client[:2] for client in reactor.tcpClients], [(address, 5900)])
-
-    def resolve(self, host: str) -> tuple[MemoryReactorClock, object]:
-        """Connect to a host that the system's own resolver looks up."""
-        reactor = MemoryReactorClock()
-        threads = InlineThreadPool()
-        reactor.nameResolver = GAIResolver(ThreadClock(), lambda: threads, socket.getaddrinfo)  # type: ignore[arg-type]
-        return reactor, CheckedEndpoint(reactor, host, 5900, 10.0, TargetRules()).connect(Factory())
-
-    def test_the_checked_address_is_dialled(self) -> None:
-        """A name server that changes its answer gains nothing: the name is resolved once."""
-        reactor, _ = self.connect(["169.254.169.254", "192.0.2.7"], ["169.254.169.254"])
-        self.assertEqual([client[:2] for client in reactor.tcpClients], [("192.0.2.7", 5900)])

@@ -31,6 +31,7 @@ from vncproxy.openstack.deployment import grant_checks
 from vncproxy.readiness import Readiness
 from vncproxy.registry import Registry
 from vncproxy.reload import Part
+from vncproxy.resolver import Resolver
 from vncproxy.revocation import RevocationCheck
 from vncproxy.rfb.negotiator import Negotiator
 from vncproxy.rfb.reader import TlsDemand
@@ -229,6 +230,7 @@ def session_policy(
             settings.sessions.connect_timeout,
             target_tls_of(settings),
             TargetsFile(settings.targets.targets_file),
+            Resolver(around.reactor),
             TargetRules(settings.limits.target_networks, settings.limits.target_ports),
         ),
         opener=RawOpening,

@@ -85,6 +85,9 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.TARGET_FORBIDDEN: _refusal(
         403, "The gateway may not connect to this machine's console.", "error"
     ),
+    Ending.TARGET_UNRESOLVED: _refusal(
+        503, "The gateway can't look up the machine's host now. Try again in a minute.", "error"
+    ),
     Ending.TARGET_REFUSED: _refusal(502, _NOT_READY),
     Ending.TARGET_UNREACHABLE: _refusal(504, _NOT_READY),
     Ending.TARGET_TIMEOUT: _refusal(504, _NOT_READY),
@@ -280,6 +283,15 @@ class TargetRefused(GatewayError):
     """The console's host refused the connection: nothing listens there."""
 
     ending = Ending.TARGET_REFUSED
+
+
+class TargetUnresolved(GatewayError):
+    """Where the console's host is could not be found out: no name server answered, or not in time.
+
+    A name of which it is known that no host has it is ``TargetUnreachable``.
+    """
+
+    ending = Ending.TARGET_UNRESOLVED
 
 
 class TargetUnreachable(GatewayError):

@@ -45,6 +45,7 @@ class Ending(enum.Enum):
     TARGET_FORBIDDEN = "target-forbidden"
     # The console could not be reached or did not let us in.
     TARGET_REFUSED = "target-refused"
+    TARGET_UNRESOLVED = "target-unresolved"
     TARGET_UNREACHABLE = "target-unreachable"
     TARGET_TIMEOUT = "target-timeout"
     TARGET_CLOSED = "target-closed"

@@ -14,8 +14,6 @@ from twisted.internet.error import (
     ConnectingCancelledError,
     ConnectionDone,
     ConnectionRefusedError,
-    DNSLookupError,
-    UnknownHostError,
 )
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
@@ -41,13 +39,16 @@ from vncproxy.errors import (
 from vncproxy.interfaces import ITargetTransport, Leg, Throttled
 from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.openssl import openssl_text
+from vncproxy.resolver import Resolver
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.splice.producer import Producer
-from vncproxy.target_address import CheckedEndpoint
+from vncproxy.target_address import allowed, endpoint_at
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_socket import CheckedSocket
 from vncproxy.target_tls import TargetTls, TlsClient
 from vncproxy.targets_file import TargetsFile
+
+_SLOW_S = 1.0  # of a look-up: to be told where it is at fault that a server was not waited for
 
 
 def _nobody_minds(_ending: Ending, _detail: str) -> None:
@@ -176,6 +177,7 @@ class Dialer:
         timeout_s: seconds, > 0, for name look-up and connection together.
         tls: makes TLS connections.
         targets: what is known of certain servers.
+        resolver: looks their hosts up.
         rules: where they may be.
     """
 
@@ -185,12 +187,14 @@ class Dialer:
         timeout_s: float,
         tls: TargetTls,
         targets: TargetsFile,
+        resolver: Resolver,
         rules: TargetRules | None = None,
     ) -> None:
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._tls = tls
         self._targets = targets
+        self._resolver = resolver
         self._rules = rules or TargetRules()
         self._factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
         self._factory.noisy = False
@@ -201,6 +205,7 @@ class Dialer:
         Raises:
             TargetForbidden: no console may be there.
             TargetRefused: nothing listens there.
+            TargetUnresolved: where its host is could not be found out, or not in time.
             TargetUnreachable: no such host, or no way to it.
             TargetTimeout: no answer in time.
             ConnectRefused: the CONNECT that the grant asks for failed.
@@ -225,27 +230,34 @@ class Dialer:
 
     async def _connect(self, grant: Grant) -> TargetProtocol:
         where = grant.target
-        connecting: Deferred[TargetProtocol] = self._endpoint(grant).connect(self._factory)  # type: ignore[assignment]  # the factory's protocol
-        connecting.addTimeout(self._timeout_s, self._reactor, _too_late)
+        begun = self._reactor.seconds()
+        endpoint = await self._endpoint(grant)
+        looked_up_s = self._reactor.seconds() - begun
+        connecting: Deferred[TargetProtocol] = endpoint.connect(self._factory)  # type: ignore[assignment]  # the factory's protocol
+        rest_s = max(0.0, self._timeout_s - looked_up_s)
+        connecting.addTimeout(rest_s, self._reactor, _too_late)
         try:
             return await connecting
         except ConnectingCancelledError as error:
             raise CancelledError from error  # the word for it everywhere else
         except (TimeoutError, ConnectTimeout) as error:
-            raise TargetTimeout(f"{where} did not answer in {self._timeout_s:g} s") from error
+            spent = f", {looked_up_s:.1f} of them for its name" if looked_up_s >= _SLOW_S else ""
+            text = f"{where} did not answer in {self._timeout_s:g} s{spent}"
+            raise TargetTimeout(text) from error
         except ConnectionRefusedError as error:
             raise TargetRefused(f"{where} refused the connection") from error
-        except (DNSLookupError, UnknownHostError, ValueError) as error:  # the last: no host's name
-            raise TargetUnreachable(f"{where}: no such host") from error
         except (ConnectError, OSError) as error:
             raise TargetUnreachable(f"{where}: {error}") from error
 
-    def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
+    async def _endpoint(self, grant: Grant) -> IStreamClientEndpoint:
+        """Return what connects to the grant's server, and to nothing that was not checked."""
         if grant.host.startswith("/"):
             check = partial(self._rules.check_socket, ours=grant.ours)
             return CheckedSocket(self._reactor, grant.host, self._timeout_s, check)
         self._rules.check_port(grant.port)
-        return CheckedEndpoint(self._reactor, grant.host, grant.port, self._timeout_s, self._rules)
+        found = await self._resolver.resolve(grant.host, self._timeout_s)
+        addresses = allowed(grant.host, found, self._rules)
+        return endpoint_at(self._reactor, addresses, grant.port, self._timeout_s)
 
 
 def _too_late(_cancelled: object, timeout_s: float) -> NoReturn:

@@ -1,6 +1,6 @@
-"""Connecting to a name, but to none of its addresses where no console may be.
+"""Connecting to a console's host, but to none of its addresses where no console may be.
 
-The addresses that are checked are those that are dialled: the name is resolved once.
+The addresses that are checked are those that are dialled: the host is looked up once.
 """
 
 from __future__ import annotations
@@ -8,73 +8,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import DNSLookupError
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
     IHostResolution,
-    IProtocol,
-    IProtocolFactory,
     IReactorPluggableNameResolver,
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vncproxy.errors import TargetForbidden
 from vncproxy.target_rules import TargetRules
 
 
-@implementer(IStreamClientEndpoint)
-class CheckedEndpoint:
-    """A TCP endpoint by name, which may be an address.
+def allowed(host: str, addresses: Sequence[str], rules: TargetRules) -> list[str]:
+    """Return those of a host's addresses where consoles may be.
+
+    Raises:
+        TargetForbidden: there are none.
+    """
+    found = [address for address in addresses if rules.allow(address)]
+    if not found:
+        raise TargetForbidden(
+            f"{host} is at {', '.join(addresses)}, where no console may be; "
+            "see [vncproxy] target_networks"
+        )
+    return found
+
+
+def endpoint_at(
+    reactor: Any,  # noqa: ANN401  all of its interfaces
+    addresses: Sequence[str],
+    port: int,
+    timeout_s: float,
+) -> IStreamClientEndpoint:
+    """Return what connects to the first of the addresses that takes the connection.
 
     Args:
-        reactor: resolves and connects.
-        host: name or address.
+        reactor: connects.
+        addresses: one or more; the next is tried beside those before it, as RFC 8305 has it.
         port: to connect to.
         timeout_s: seconds, > 0, for each connection.
-        rules: decide on the addresses.
     """
-
-    def __init__(
-        self,
-        reactor: Any,  # noqa: ANN401  all of its interfaces
-        host: str,
-        port: int,
-        timeout_s: float,
-        rules: TargetRules,
-    ) -> None:
-        self._host = host
-        self._resolver = _CheckedResolver(reactor.nameResolver, rules)
-        checked: Any = _ReactorWithResolver(reactor, self._resolver)
-        self._endpoint = HostnameEndpoint(checked, host, port, timeout_s)
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; fails with ``TargetForbidden`` where no address of the name is allowed."""
-        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
-        return connecting.addErrback(self._explain)
-
-    def _explain(self, failure: Failure) -> Failure:
-        refused = self._resolver.refused
-        if failure.check(DNSLookupError) and refused:
-            raise TargetForbidden(
-                f"{self._host} is at {', '.join(refused)}, where no console may be; "
-                "see [vncproxy] target_networks"
-            ) from failure.value
-        return failure
+    if len(addresses) > 1:
+        known: Any = _ReactorThatKnows(reactor, addresses)
+        return HostnameEndpoint(known, addresses[0], port, timeout_s)
+    kind = TCP6ClientEndpoint if ":" in addresses[0] else TCP4ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, addresses[0], port, timeout_s)
+    return endpoint
 
 
 @implementer(IReactorPluggableNameResolver)
-class _ReactorWithResolver:
-    """A reactor whose names are resolved by another resolver."""
+class _ReactorThatKnows:
+    """A reactor for which every host has these addresses."""
 
-    def __init__(self, reactor: object, resolver: IHostnameResolver) -> None:
+    def __init__(self, reactor: object, addresses: Sequence[str]) -> None:
         self._reactor = reactor
-        self.nameResolver = resolver
+        self.nameResolver = _Known(addresses)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the reactor has
         return getattr(self._reactor, name)
@@ -85,17 +78,9 @@ class _ReactorWithResolver:
 
 
 @implementer(IHostnameResolver)
-class _CheckedResolver:
-    """Passes on the allowed addresses of names.
-
-    Attributes:
-        refused: the others.
-    """
-
-    def __init__(self, resolver: IHostnameResolver, rules: TargetRules) -> None:
-        self._resolver = resolver
-        self._rules = rules
-        self.refused: list[str] = []
+class _Known:
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
 
     def resolveHostName(
         self,
@@ -105,34 +90,20 @@ class _CheckedResolver:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Resolve a name (see ``IHostnameResolver``)."""
-        filtered = _Filter(resolutionReceiver, self._rules, self.refused)
-        return self._resolver.resolveHostName(
-            filtered, hostName, portNumber, addressTypes, transportSemantics
-        )
+        """Answer at once (see ``IHostnameResolver``)."""
+        for address in self._addresses:
+            kind = IPv6Address if ":" in address else IPv4Address
+            resolutionReceiver.addressResolved(kind("TCP", address, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return _Resolved(hostName)
 
 
-@implementer(IResolutionReceiver)
-class _Filter:
-    def __init__(
-        self, receiver: IResolutionReceiver, rules: TargetRules, refused: list[str]
-    ) -> None:
-        self._receiver = receiver
-        self._rules = rules
-        self._refused = refused
+@implementer(IHostResolution)
+class _Resolved:
+    """A look-up that is over."""
 
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Pass on that it began."""
-        self._receiver.resolutionBegan(resolutionInProgress)
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-    def addressResolved(self, address: IAddress) -> None:
-        """Pass on an address that is allowed."""
-        host: str = getattr(address, "host", "")
-        if self._rules.allow(host):
-            self._receiver.addressResolved(address)
-        else:
-            self._refused.append(host)
-
-    def resolutionComplete(self) -> None:
-        """Pass on that there are no more."""
-        self._receiver.resolutionComplete()
+    def cancel(self) -> None:
+        """Do nothing."""

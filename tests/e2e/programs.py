@@ -168,6 +168,7 @@ class Gateway:
         flags: more of twistd's command line.
         more: sections at the configuration's end.
         environment: added to its environment.
+        within: the beginning of its command line: a program that becomes the gateway.
 
     Attributes:
         secrets: what must not be in its audit log, which is checked when it stops.
@@ -182,6 +183,7 @@ class Gateway:
         cert: Path | None = None,
         environment: dict[str, str] | None = None,
         more: str = "",
+        within: tuple[str, ...] = (),
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-test-"))
         self.secrets: list[str] = []
@@ -203,7 +205,7 @@ class Gateway:
             + more
         )
         self._command = [
-            *TWISTD,
+            *(*within, *TWISTD),
             *("--nodaemon", "--pidfile=", "vncproxy"),
             *("--config-file", str(self.config_file), *flags),
         ]

@@ -27,7 +27,8 @@ OPTIONS: list[cfg.Opt] = [
         "connect_timeout",
         default=10.0,
         min=0.1,
-        help="Seconds to wait for the connection to a console's server.",
+        help="Seconds to wait for the connection to a console's server, the look-up of its host's "
+        "name included.",
     ),
     cfg.FloatOpt(
         "negotiation_timeout",
