@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
 
+from vncproxy.compute.threads import let_go
 from vncproxy.config.settings import Settings
 from vncproxy.openstack.deployment import cells_of
 from vncproxy.tokens.engine import open_database
@@ -51,12 +52,20 @@ class DatabaseThreads(Service):
     """The threads that talk to the token database.
 
     Args:
+        reactor: is not kept waiting by them.
         threads: started and stopped here.
         table: made at start, where the database is our own.
         create_tables: whether it is.
     """
 
-    def __init__(self, threads: ThreadPool, table: TokenTable, create_tables: bool) -> None:
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401  it runs threads and time
+        threads: ThreadPool,
+        table: TokenTable,
+        create_tables: bool,
+    ) -> None:
+        self._reactor = reactor
         self._threads = threads
         self._table = table
         self._create_tables = create_tables
@@ -73,9 +82,9 @@ class DatabaseThreads(Service):
         self._threads.start()
 
     @override
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         super().stopService()
-        self._threads.stop()
+        return let_go(self._reactor, self._threads.stop, "the token database")
 
 
 def purge_timer(purge: Callable[[], Deferred[int]], interval_s: int) -> TimerService:

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from vncproxy.compute.threads import BoundedThreads
 from vncproxy.errors import GatewayError, TargetUnreachable, TargetUnresolved
+from vncproxy.threads import IReactor
 
 _MOST_LOOKUPS = 256  # that hang together; a thread that hangs costs memory, not time
 _MOST_CHARACTERS = 253  # of a name (RFC 1035 §2.3.4)
@@ -33,10 +33,6 @@ _NO_SUCH_HOST = {  # not every system has all of them
 Addresses = tuple[str, ...]
 GetAddrInfo = Callable[..., Sequence[tuple[Any, ...]]]
 _Waiter = Deferred[Addresses]
-
-
-class IReactor(IReactorTime, IReactorFromThreads):
-    """What of the reactor look-ups need."""
 
 
 class _Lookup:

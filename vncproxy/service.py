@@ -78,7 +78,9 @@ def build(
             _log.warn("[vncproxy] state_path: {line}", line=line)
     gateway = StopInTurn()  # stops from the last to the first: no new browsers, then the sessions
     gateway.addService(
-        DatabaseThreads(database.threads, database.table, create_tables=settings.keeps_tokens)
+        DatabaseThreads(
+            reactor, database.threads, database.table, create_tables=settings.keeps_tokens
+        )
     )
     if settings.purge_interval_s:
         gateway.addService(purge_timer(database.store.purge, settings.purge_interval_s))
@@ -127,7 +129,8 @@ def build_worker(
     """
     database = Database(settings, reactor)
     worker = StopInTurn()
-    worker.addService(DatabaseThreads(database.threads, database.table, create_tables=False))
+    threads = DatabaseThreads(reactor, database.threads, database.table, create_tables=False)
+    worker.addService(threads)
     driver = _add_driver(worker, settings, reactor)
     entrance = Entrance(settings, reactor)
     around = Surroundings(reactor, database, driver, registry, watched, limits, entrance)
@@ -284,7 +287,7 @@ def _add_api(
     threads = threads_for(_API_THREADS)
     timeout_s = settings.embedded.database_timeout
     store = SqlTokenStore(table, reactor, threads, timeout_s, at_once=_API_THREADS)
-    gateway.addService(DatabaseThreads(threads, table, create_tables=False))
+    gateway.addService(DatabaseThreads(reactor, threads, table, create_tables=False))
     issuer = TokenIssuer(table, time.time, settings.base_urls)
     types = [front.kind.console_type for front in settings.served]
     hardening = entrance.hardening(pending)

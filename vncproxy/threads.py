@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from threading import Thread
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
@@ -20,6 +21,20 @@ _MOST_WAITING = 500
 
 class IReactor(IReactorTime, IReactorThreads):
     """What of the reactor the calls need."""
+
+
+class _FreeThread(Thread):
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  Thread's own
+        super().__init__(*arguments, daemon=True, **named)
+
+
+class FreeThreads(ThreadPool):
+    """A pool for calls that may hang: no process that ends waits for its threads.
+
+    The reactor's own pool is not for such calls: it has ten threads for everybody, and joins them.
+    """
+
+    threadFactory = _FreeThread
 
 
 class BlockingCalls:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from vncproxy.compute.threads import BoundedThreads
+from tests.compute.harness import ThreadedClock
+from vncproxy.compute.threads import BoundedThreads, let_go
 
 
 class BoundedThreadsTests(TestCase):
@@ -86,3 +89,44 @@ class BoundedThreadsTests(TestCase):
         _hangs = self.hang()
         hanging = [thread for thread in threading.enumerate() if thread.name == self.id()]
         self.assertEqual([thread.daemon for thread in hanging], [True])
+
+
+class LetGoTests(TestCase):
+    def setUp(self) -> None:
+        self.clock = ThreadedClock()
+        self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+
+    def lines(self) -> list[str]:
+        return [formatEvent(event) for event in self.log]
+
+    async def test_what_closes(self) -> None:
+        """It is waited for, and nothing is said."""
+        closed: list[str] = []
+        await let_go(self.clock, lambda: closed.append("all"), "the pool")  # type: ignore[arg-type]
+        self.assertEqual((closed, self.lines()), (["all"], []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_what_hangs(self) -> None:
+        """It is waited for three seconds, and left behind with a line in the log."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+
+        def hang() -> None:
+            gate.wait(30)
+
+        closing = let_go(self.clock, hang, "the pool")  # type: ignore[arg-type]
+        self.clock.advance(2.9)
+        self.assertNoResult(closing)
+        self.clock.advance(0.2)
+        self.assertIsNone(self.successResultOf(closing))
+        self.assertEqual(self.lines(), ["the pool did not let itself be closed in time"])
+
+    async def test_what_fails(self) -> None:
+        """That is logged, and stops nobody from closing the rest."""
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        await let_go(self.clock, fail, "the pool")  # type: ignore[arg-type]
+        self.assertEqual(self.lines(), ["the pool did not let itself be closed"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import statistics
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _WORDS = "The gateway can't look up the machine's host now. Try again in a minut
 
 
 class SilentDnsTests(SynchronousTestCase):
-    def begin(self, gives_up_s: int, **options: object) -> None:
+    def begin(self, gives_up_s: int, database: str | None = None, **options: object) -> None:
         """Enter a network with a silent name server, and start a gateway in it."""
         dns = SilentDns(gives_up_s, ("localhost", "in-hosts.example"))
         dns.__enter__()
@@ -35,6 +36,7 @@ class SilentDnsTests(SynchronousTestCase):
         limits = dict.fromkeys(("max_sessions_per_instance", "max_sessions_per_client"), 0)
         self.gateway = Gateway(
             {"connect_timeout": _CONNECT_S, "negotiation_timeout": 60, **limits, **options},
+            database=database,
             within=dns.within,
         )
         self.addCleanup(self.gateway.stop)
@@ -81,6 +83,12 @@ class SilentDnsTests(SynchronousTestCase):
         seconds = statistics.median(float(str(line["seconds"])) for line in stalled)
         self.assertLess(seconds, _CONNECT_S + 2)
 
+    def assert_stops(self) -> None:
+        """Stop the gateway, which takes less than what it would have to wait for."""
+        begun = time.monotonic()
+        self.assertEqual(self.gateway.program.stop(), -signal.SIGTERM)
+        self.assertLess(time.monotonic() - begun, 8)
+
     def test_the_others(self) -> None:
         """Consoles elsewhere open at once, and nothing is left of those that hung."""
         self.begin(gives_up_s=20)
@@ -109,9 +117,7 @@ class SilentDnsTests(SynchronousTestCase):
         """The gateway stops at once, whatever is still being looked up."""
         self.begin(gives_up_s=30)
         crowd = self.crowd()
-        begun = time.monotonic()
-        self.assertEqual(self.gateway.program.stop(), -signal.SIGTERM)
-        self.assertLess(time.monotonic() - begun, 8)
+        self.assert_stops()
         crowd.settle(self.gateway, still_open=0)
         self.assertEqual({line["reason"] for line in self.ended()}, {"gateway-stopping"})
 
@@ -124,3 +130,15 @@ class SilentDnsTests(SynchronousTestCase):
         with ScriptedBrowser(self.url("no name at all")) as browser:
             self.assertIn("Is the machine running?", browser.read_refusal())
         self.gateway.program.wait_for("target-unreachable .*no such host")
+
+    def test_a_database_by_name(self) -> None:
+        """It hurts those who need it, and neither /healthz nor the end waits for it."""
+        self.begin(30, "mysql+pymysql://nova:secret@database.example/nova", port_check="off")
+        url = f"{self.gateway.url}/vnc_lite.html?path=%3Ftoken%3D{uuid.uuid4()}"
+        with Pressure(self.gateway) as pressure:
+            for _ in range(3):
+                with ScriptedBrowser(url) as browser:
+                    self.assertIn("can't check console links now", browser.read_refusal())
+        self.assertLess(pressure.usual_answer_ms, 50)
+        self.gateway.program.wait_for("the token database did not answer in 5 s")
+        self.assert_stops()

@@ -34,14 +34,6 @@ from vncproxy.tokens.table import TokenTable
 _UUID = "11111111-2222-4333-8444-555555555555"
 
 
-class Reactor(ThreadClock):
-    """A clock with a thread pool of its own."""
-
-    def getThreadPool(self) -> InlineThreadPool:
-        """Return a pool whose threads are the test's."""
-        return InlineThreadPool()
-
-
 def database(*hosts: str | None) -> Engine:
     """Return a cell's database, with a machine on each of these computes."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
@@ -61,7 +53,7 @@ def dead_database() -> Engine:
 
 class UnitTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = Reactor()
+        self.reactor = ThreadClock()
 
     def cell(self, name: str, engine: Engine, transport_url: str | None = "rabbit://h/") -> Cell:
         reactor = cast(IReactor, self.reactor)
@@ -210,7 +202,7 @@ class PortCheckTests(UnitTestCase):
         self.bus = FakeBus()
         self.opened: list[str] = []
         self.threads: Callable[..., InlineThreadPool] = lambda *_, **__: InlineThreadPool()
-        self.patch(port_check, "_FreeThreads", lambda *_, **__: self.threads())
+        self.patch(port_check, "FreeThreads", lambda *_, **__: self.threads())
         self.engine = database("cmp1")
 
     def check(self, level: str | None = None, cell: Cell | None = None) -> PortCheck:

@@ -7,11 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vncproxy.threads import IReactor
+
 T = TypeVar("T")
+
+_LET_GO_S = 3.0
+_log = Logger()
 
 
 class BoundedThreads:
@@ -75,3 +81,23 @@ class BoundedThreads:
         else:
             self._waiting.append(begin)
         return answer
+
+
+def let_go(reactor: IReactor, close: Callable[[], None], what: str) -> Deferred[None]:
+    """Close what may hang; the Deferred fires when that is done, or has taken 3 s.
+
+    Args:
+        reactor: runs the callbacks and the time-out.
+        close: blocks.
+        what: is closed, for the operator.
+    """
+
+    def failed(failure: Failure) -> None:
+        if failure.check(TimeoutError):
+            _log.warn("{what} did not let itself be closed in time", what=what)
+        else:
+            _log.failure("{what} did not let itself be closed", failure, what=what)
+
+    closing = BoundedThreads(reactor, 1, f"closing {what}").call(close)
+    closing.addTimeout(_LET_GO_S, reactor)
+    return closing.addErrback(failed)

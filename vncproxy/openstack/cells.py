@@ -12,11 +12,11 @@ from sqlalchemy.exc import ArgumentError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
 
+from vncproxy.compute.threads import let_go
 from vncproxy.config.read import ConfigError
 from vncproxy.errors import (
     GatewayError,
@@ -131,7 +131,7 @@ class Cells(Service):
         cell = self._mapped.pop(mapping)
         if cell is None:
             return succeed(None)
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), cell.close)
+        return let_go(self._reactor, cell.close, f"the database of cell {cell.name}")
 
     @property
     def all(self) -> list[Cell]:

@@ -24,10 +24,11 @@ from vncproxy.openstack.cell_url import fill
 from vncproxy.openstack.cells import OWN, Cell, Cells
 from vncproxy.openstack.port_check import PortCheck
 from vncproxy.openstack.versions import AUTO, cap_of
-from vncproxy.threads import BlockingCalls
+from vncproxy.threads import BlockingCalls, FreeThreads
 from vncproxy.tokens.engine import open_url
 from vncproxy.tokens.sql import threads_for
 
+_API_THREADS = 2
 _log = Logger()
 _UNCHECKED = (
     "a token whose port was given to another machine opens that one; see [vncproxy] port_check"
@@ -52,7 +53,9 @@ def cells_of(
         return Cells(own, reactor)
     api = _api_database(settings)
     whom = "the API database"
-    calls = BlockingCalls(reactor, reactor.getThreadPool(), timeout_s, whom, StoreUnavailable)
+    asking = FreeThreads(0, _API_THREADS, name="API database")
+    asking.start()  # it has no thread yet
+    calls = BlockingCalls(reactor, asking, timeout_s, whom, StoreUnavailable)
 
     def read_mappings() -> Deferred[list[CellMapping]]:
         return calls.run(lambda: cell_mappings(api))

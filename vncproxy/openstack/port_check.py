@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from threading import Lock, Thread
-from typing import Any
+from threading import Lock
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
 
 from vncproxy.errors import PortCheckUnavailable
@@ -31,24 +29,13 @@ from vncproxy.openstack.versions import (
     topics_for,
     version_sent,
 )
-from vncproxy.threads import BlockingCalls, IReactor
+from vncproxy.threads import BlockingCalls, FreeThreads, IReactor
 
 _THREADS_PER_BUS = 30  # as many as oslo.messaging opens connections for at most
 _MOST_PER_HOST = 10
 _SPARE_S = 5.0  # on top of a compute's time, to reach the broker; then the caller is told
 _CLOSE_S = 3.0
 _CAP_KNOWN_S = 300.0
-
-
-class _FreeThread(Thread):
-    """One that no stopping process waits for: oslo.messaging tries for ever to reach a broker."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  Thread's own
-        super().__init__(*arguments, daemon=True, **named)
-
-
-class _FreeThreads(ThreadPool):
-    threadFactory = _FreeThread
 
 
 class _SharedBus:
@@ -64,7 +51,7 @@ class _SharedBus:
         self._opening = Lock()
         self._open_bus = open_bus
         self._topics = ComputeTopics(reactor.seconds)
-        self._threads = _FreeThreads(0, _THREADS_PER_BUS, name="message bus")
+        self._threads = FreeThreads(0, _THREADS_PER_BUS, name="message bus")
         self._threads.start()
         self.calls = BlockingCalls(
             reactor, self._threads, timeout_s + _SPARE_S, "the message bus", PortCheckUnavailable

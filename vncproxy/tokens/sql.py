@@ -12,7 +12,7 @@ from twisted.python.threadpool import ThreadPool
 from vncproxy.errors import StoreUnavailable
 from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.model import Grant, Token
-from vncproxy.threads import BlockingCalls, IReactor
+from vncproxy.threads import BlockingCalls, FreeThreads, IReactor
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses, Use
 
@@ -23,7 +23,7 @@ _MOST_THREADS = 20
 
 def threads_for(connections: int) -> ThreadPool:
     """Return a pool, not started, with a thread for each connection, up to a bound."""
-    return ThreadPool(0, min(connections, _MOST_THREADS), name="tokens")
+    return FreeThreads(0, min(connections, _MOST_THREADS), name="tokens")
 
 
 class SqlTokenStore:
