@@ -11,6 +11,7 @@ _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 # From the lowest to the highest; within a layer, in the order in which they may import each other.
 _LAYERS = [
     ["kinds", "model", "errors", "interfaces", "openssl", "measures", "patterns", "redaction"],
+    ["reason"],
     ["config.topic"],
     ["config.topics.api", "config.topics.compute", "config.topics.keystone"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
@@ -27,6 +28,7 @@ _LAYERS = [
     ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["threads"],
+    ["tokens.faults"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
     ["tokens.private", "tokens.sql", "tokens.engine", "tokens.issue"],
     [
@@ -91,6 +93,7 @@ _PURE = {
     "kinds",
     "model",
     "errors",
+    "reason",
     "openssl",
     "patterns",
     "redaction",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from vncproxy.errors import InstanceGone, PortCheckUnavailable, StoreUnavailable
 from vncproxy.openstack.schema import CELL0, CELL_MAPPINGS, INSTANCES, SERVICES
-from vncproxy.tokens.table import reason_of
+from vncproxy.tokens.faults import told_as
 
 _INSTANCE_COLUMNS = (
     INSTANCES.c.uuid,
@@ -69,11 +68,11 @@ def find_instance(engine: Engine, uuid: str) -> Instance:
         PortCheckUnavailable: it is on no host, or its row can't be read.
     """
     query = select(*_INSTANCE_COLUMNS).where(INSTANCES.c.uuid == uuid, INSTANCES.c.deleted == 0)
-    try:
-        with engine.connect() as connection:
-            row = connection.execute(query).first()
-    except SQLAlchemyError as error:
-        raise PortCheckUnavailable(f"the cell's database failed: {reason_of(error)}") from error
+    with (
+        told_as(PortCheckUnavailable, "the cell's database", engine),
+        engine.connect() as connection,
+    ):
+        row = connection.execute(query).first()
     if row is None:
         raise InstanceGone(f"the machine {uuid} does not exist, or was deleted")
     columns = dict(row._mapping)
@@ -93,13 +92,10 @@ def oldest_compute(engine: Engine) -> int:
         SERVICES.c.deleted == 0,
         SERVICES.c.forced_down.is_(False),
     )
-    try:
-        with engine.connect() as connection:
-            return connection.execute(query).scalar() or 0
-    except SQLAlchemyError as error:
-        raise PortCheckUnavailable(
-            f"the versions of the computes could not be read: {reason_of(error)}"
-        ) from error
+    what = "the question for the computes' versions"
+    with told_as(PortCheckUnavailable, what, engine), engine.connect() as connection:
+        oldest: int | None = connection.execute(query).scalar()
+    return oldest or 0
 
 
 def cell_mappings(engine: Engine) -> list[CellMapping]:
@@ -114,11 +110,8 @@ def cell_mappings(engine: Engine) -> list[CellMapping]:
         .where(columns.uuid != CELL0)
         .order_by(columns.id)
     )
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(query).all()
-    except SQLAlchemyError as error:
-        raise StoreUnavailable(f"the API database failed: {reason_of(error)}") from error
+    with told_as(StoreUnavailable, "the API database", engine), engine.connect() as connection:
+        rows = connection.execute(query).all()
     return [
         CellMapping(
             f"{row.name} ({row.uuid})" if row.name else row.uuid,  # names need not be unique

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, inspect, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from vncproxy.errors import StoreUnavailable, TokenExpired, TokenInvalid
 from vncproxy.model import Credentials, Grant, Token
+from vncproxy.tokens.faults import told_as
 from vncproxy.tokens.schema import CONSOLE_AUTH_TOKENS as ROWS
 from vncproxy.tokens.schema import METADATA
 from vncproxy.tokens.schema import TOKEN_CREDENTIALS as SEALED
@@ -160,13 +160,5 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the database failed; the text never holds a query's parameters.
     """
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise StoreUnavailable(f"the token database failed: {reason_of(error)}") from error
-
-
-def reason_of(error: SQLAlchemyError) -> str:
-    """Return the driver's own words, on one line; SQLAlchemy adds the statement to them."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())
+    with told_as(StoreUnavailable, "the token database", engine), engine.begin() as connection:
+        yield connection

@@ -85,7 +85,7 @@ class TokenUses:
         """
         try:
             return self._use(grant, client, secret, new_secret)
-        except (_LostRace, StoreUnavailable) as error:
+        except StoreUnavailable as error:
             if not _lost_race(error):
                 raise
             # Another gateway has just written the row: then we are not the first.
@@ -146,7 +146,7 @@ class TokenUses:
                 try:
                     connection.execute(insert(USES).values(**values))
                 except IntegrityError as error:
-                    raise _LostRace from error
+                    raise _LostRace("another use of the token came between") from error
                 return Use.FIRST
             unused = and_(this, USES.c.first_used.is_(None))
             if connection.execute(update(USES).where(unused).values(**first)).rowcount:
@@ -185,11 +185,11 @@ def _is_there(connection: Connection) -> bool:
         raise
 
 
-class _LostRace(Exception):
+class _LostRace(StoreUnavailable):
     """Another gateway has written the token's row between our two statements."""
 
 
-def _lost_race(error: Exception) -> bool:
+def _lost_race(error: StoreUnavailable) -> bool:
     original = getattr(error.__cause__, "orig", None)
     return isinstance(error, _LostRace) or getattr(original, "args", ())[:1] == (_DEADLOCK,)
 
