@@ -20,7 +20,7 @@ TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat ma
 	/usr/lib/*/faketime/libfaketime.so.1:libfaketime \
 	/usr/include/openssl/ssl.h:libssl-dev \
 	/usr/lib/rabbitmq/bin/rabbitmq-server:rabbitmq-server nova-novncproxy:nova-consoleproxy \
-	/usr/lib/postgresql:postgresql ip:iproute2
+	/usr/lib/postgresql:postgresql /usr/sbin/pgbouncer:pgbouncer ip:iproute2
 # Debian 12 has this file in QEMU's own package.
 RELEASE := $(shell . /etc/os-release 2>/dev/null && echo $$ID-$$VERSION_ID)
 ifneq ($(RELEASE),debian-12)

@@ -28,7 +28,7 @@ _LAYERS = [
     ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],
     ["threads"],
-    ["tokens.faults"],
+    ["tokens.faults", "tokens.psycopg_deadline", "tokens.driver"],
     ["tokens.schema", "tokens.access_url", "tokens.sealed", "tokens.table", "tokens.uses"],
     ["tokens.private", "tokens.sql", "tokens.engine", "tokens.issue"],
     [

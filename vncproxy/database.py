@@ -40,7 +40,7 @@ class Database:
     def __init__(self, settings: Settings, reactor: Any) -> None:  # noqa: ANN401
         engine = open_database(settings)
         self.table = TokenTable(engine, time.time)
-        self.threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
+        self.threads = threads_for(settings.database.most_connections)
         self.cells = cells_of(settings, reactor, engine, self.threads)
         self.store = self.cells.own.store
         limits = settings.limits

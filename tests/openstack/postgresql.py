@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+
+import psycopg
 
 from tests.e2e.programs import Program, free_port, require
 
@@ -49,7 +55,32 @@ class PostgreSql:
         """Return the SQLAlchemy URL of a database of it, as nova writes it."""
         return f"postgresql+psycopg2://nova@127.0.0.1:{self.port}/{database}"
 
+    def run(self, sql: str, database: str = "postgres") -> str:
+        """Run SQL as its administrator; return what came of it."""
+        with self._connect(database) as connection:
+            cursor = connection.execute(sql.encode())
+            return "\n".join(str(row[0]) for row in cursor) if cursor.description else ""
+
+    @contextmanager
+    def lock(self, database: str, table: str) -> Iterator[None]:
+        """Let nobody else read a table meanwhile."""
+        with self._connect(database) as connection, connection.transaction():
+            connection.execute(f"LOCK TABLE {table}".encode())
+            yield
+
+    def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        where = f"host=127.0.0.1 port={self.port} user=nova dbname={database}"
+        return psycopg.connect(where, autocommit=True)
+
     def remove(self) -> None:
         """Stop it, and remove its directory."""
         self._program.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@cache
+def shared_server() -> PostgreSql:
+    """Return the server of the tests that make databases of their own on it."""
+    server = PostgreSql()
+    atexit.register(server.remove)
+    return server

@@ -156,7 +156,8 @@ class Settings:
     @property
     def port_check_timeout_s(self) -> float:
         """Seconds that the answer may take."""
-        return self.openstack.port_check_timeout or self.messaging.rpc_response_timeout
+        chosen = self.openstack.port_check_timeout or self.messaging.rpc_response_timeout
+        return max(0, chosen)
 
     @property
     def listeners(self) -> tuple[str, ...]:

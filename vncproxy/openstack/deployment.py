@@ -24,6 +24,7 @@ from vncproxy.openstack.cell_url import fill
 from vncproxy.openstack.cells import OWN, Cell, Cells
 from vncproxy.openstack.port_check import PortCheck
 from vncproxy.openstack.versions import AUTO, cap_of
+from vncproxy.reason import reason_of
 from vncproxy.threads import BlockingCalls, FreeThreads
 from vncproxy.tokens.engine import open_url
 from vncproxy.tokens.sql import threads_for
@@ -76,8 +77,8 @@ def _mapped_cell(
         own.transport_url = own.transport_url or transport_url
         return None
     named = f"cell_mappings.database_connection of {mapping.name}"
-    engine = open_url(database_url, settings.database.connection_parameters, settings, named)
-    threads = threads_for(settings.database.max_pool_size + settings.database.max_overflow)
+    engine = open_url(database_url, settings.database, settings, named)
+    threads = threads_for(settings.database.most_connections)
     timeout_s = settings.embedded.database_timeout
     return Cell(mapping.name, engine, transport_url, reactor, threads, timeout_s)
 
@@ -142,7 +143,7 @@ def try_port_check(settings: Settings) -> str:
 def _api_database(settings: Settings) -> Engine:
     group = settings.api_database
     named = "[api_database] connection"
-    return open_url(group.connection or "", group.connection_parameters, settings, named)
+    return open_url(group.connection or "", group, settings, named)
 
 
 def _rpc_check(
@@ -178,5 +179,9 @@ def _bus_opener(settings: Settings) -> Callable[[str], Bus]:
         raise ConfigError(
             f"[vncproxy] port_check: {error.name} is not installed, so nova-compute can't be "
             "asked whose port it is; pip install 'vncproxy[openstack]'"
+        ) from error
+    except Exception as error:  # a library below it that this Python, or another one, breaks
+        raise ConfigError(
+            f"[vncproxy] port_check: oslo.messaging can't be used: {reason_of(error)}"
         ) from error
     return partial(OsloBus, settings.sources, timeout_s=settings.port_check_timeout_s)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
+from twisted.logger import Logger
 
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
+from vncproxy.config.topics.api_database import ApiDatabase
+from vncproxy.config.topics.database import DatabaseGroup
+from vncproxy.tokens.driver import (
+    connect_arguments,
+    prepare,
+    with_our_driver,
+    without_watching_plugins,
+)
+from vncproxy.tokens.faults import database_reason
 from vncproxy.tokens.private import make_private
+
+_log = Logger()
+_CONNECTION = "[database] connection"
 
 
 def open_database(settings: Settings) -> Engine:
@@ -24,57 +35,72 @@ def open_database(settings: Settings) -> Engine:
         ConfigError: ``[database] connection`` is no URL, or its driver is not installed; or the
             embedded database can't be made.
     """
-    parameters = settings.database.connection_parameters
-    engine = open_url(settings.database_url, parameters, settings, "[database] connection")
+    engine = open_url(settings.database_url, settings.database, settings, _CONNECTION)
     if settings.keeps_tokens:
         _make_private(settings.embedded_database)
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
 
-def open_url(text: str, parameters: str, settings: Settings, named: str) -> Engine:
+def open_url(
+    text: str, options: DatabaseGroup | ApiDatabase, settings: Settings, named: str
+) -> Engine:
     """Return the pool of connections to a database; nothing is opened yet.
 
     Args:
         text: SQLAlchemy URL, with whatever driver nova uses.
-        parameters: more of the URL's query.
+        options: say what its connections are told.
         settings: the sizes and times of every pool.
         named: where the URL stands, for the operator.
 
     Raises:
-        ConfigError: it is no URL, or its driver is not installed.
+        ConfigError: it is no URL, or its driver or a plugin is not installed.
     """
     timeout_s = settings.embedded.database_timeout
+    url = _parsed(text, options.connection_parameters, named)
     try:
-        url = _with_our_driver(make_url(text).update_query_string(parameters))
-        return create_engine(
+        url, unwatched = without_watching_plugins(url)
+        engine = create_engine(
             url,
             pool_pre_ping=True,
-            pool_size=settings.database.max_pool_size,
-            max_overflow=settings.database.max_overflow,
-            pool_recycle=settings.database.connection_recycle_time,
+            pool_size=max(0, settings.database.max_pool_size),
+            max_overflow=max(-1, settings.database.max_overflow),
+            pool_recycle=max(-1, settings.database.connection_recycle_time),
             pool_timeout=timeout_s,
-            connect_args=_driver_timeouts(url, timeout_s),
+            connect_args=connect_arguments(url, timeout_s),
             hide_parameters=True,
         )
-    except (ArgumentError, ValueError) as error:
-        raise ConfigError(
-            f"{named}: not an SQLAlchemy URL; write dialect+driver://user:password@host/database"
-        ) from error
+        prepare(engine, timeout_s, options.mysql_wsrep_sync_wait)
     except ImportError as error:
         raise ConfigError(
             f"{named}: the driver {error.name} is not installed"
             + "; pip install 'vncproxy[postgresql]'" * (error.name == "psycopg")
         ) from error
+    except Exception as error:  # of SQLAlchemy, a dialect, a driver or a plugin
+        raise ConfigError(f"{named}: {database_reason(error, url)}") from error
+    for plugin in unwatched:
+        _log.warn("{named}: {why}", named=named, why=_unwatched_by(plugin))
+    return engine
 
 
-def _with_our_driver(url: URL) -> URL:
-    """Return the URL with a driver that is installed, where it names one of nova's defaults."""
-    if url.drivername in ("mysql", "mysql+mysqldb", "mariadb"):
-        return url.set(drivername="mysql+pymysql")
-    if url.drivername in ("postgresql", "postgresql+psycopg2") and not find_spec("psycopg2"):
-        return url.set(drivername="postgresql+psycopg")
-    return url
+def left_out(settings: Settings) -> list[str]:
+    """Return what is to be said of the database's plugins that ``open_database`` leaves out."""
+    parameters = settings.database.connection_parameters
+    url = _parsed(settings.database_url, parameters, _CONNECTION)
+    return [_unwatched_by(plugin) for plugin in without_watching_plugins(url)[1]]
+
+
+def _unwatched_by(plugin: str) -> str:
+    return f"the plugin {plugin} is not installed, and left out: it only counts statements"
+
+
+def _parsed(text: str, parameters: str, named: str) -> URL:
+    try:
+        return with_our_driver(make_url(text).update_query_string(parameters))
+    except (ArgumentError, ValueError) as error:  # which may repeat the URL
+        raise ConfigError(
+            f"{named}: not an SQLAlchemy URL; write dialect+driver://user:password@host/database"
+        ) from error
 
 
 def _make_private(database: Path) -> None:
@@ -93,21 +119,6 @@ def _make_private(database: Path) -> None:
             f"[vncproxy] state_path: can't make {database}: {error.strerror}; let the gateway's "
             "user write there, or name another directory"
         ) from error
-
-
-def _driver_timeouts(url: URL, timeout_s: float) -> dict[str, Any]:
-    """Return the driver's own words for "give up after this many seconds"."""
-    whole_s = max(1, math.ceil(timeout_s))
-    match url.get_backend_name():
-        case "sqlite":
-            return {"timeout": timeout_s}
-        case "mysql" | "mariadb":
-            return {"connect_timeout": whole_s, "read_timeout": whole_s, "write_timeout": whole_s}
-        case "postgresql":
-            statement = f"-c statement_timeout={round(timeout_s * 1000)}"
-            return {"connect_timeout": whole_s, "options": statement}
-        case _:
-            return {}
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  any DB-API's

@@ -21,9 +21,14 @@ T = TypeVar("T")
 _MOST_THREADS = 20
 
 
-def threads_for(connections: int) -> ThreadPool:
-    """Return a pool, not started, with a thread for each connection, up to a bound."""
-    return FreeThreads(0, min(connections, _MOST_THREADS), name="tokens")
+def threads_for(connections: int | None) -> ThreadPool:
+    """Return a pool, not started, with a thread for each connection, up to a bound.
+
+    Args:
+        connections: as many as may be open; None for any number.
+    """
+    most = _MOST_THREADS if connections is None else min(connections, _MOST_THREADS)
+    return FreeThreads(0, most, name="tokens")
 
 
 class SqlTokenStore:

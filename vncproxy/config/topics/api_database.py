@@ -15,6 +15,7 @@ class ApiDatabase:
 
     connection: str | None = field(repr=False)
     connection_parameters: str
+    mysql_wsrep_sync_wait: int | None
 
 
 OPTIONS: list[cfg.Opt] = [
@@ -25,6 +26,7 @@ OPTIONS: list[cfg.Opt] = [
         "`cell_mappings`, besides that of `[database] connection`; without it, that one.",
     ),
     cfg.StrOpt("connection_parameters", default="", help="As `[database] connection_parameters`."),
+    cfg.IntOpt("mysql_wsrep_sync_wait", help="As `[database] mysql_wsrep_sync_wait`."),
 ]
 
 TOPIC = Topic("api_database", "api_database", OPTIONS, ApiDatabase)

@@ -52,6 +52,7 @@ OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("application_credential_secret", secret=True, help="With v3applicationcredential."),
     cfg.StrOpt(
         "www_authenticate_uri",
+        deprecated_name="auth_uri",
         help="Keystone's URL as clients know it; those without a token are told.",
     ),
     cfg.StrOpt("cafile", help="PEM file of the CAs that Keystone's certificate must come from."),
@@ -59,8 +60,7 @@ OPTIONS: list[cfg.Opt] = [
     cfg.IntOpt(
         "http_connect_timeout",
         default=10,
-        min=1,
-        help="Seconds that Keystone may take for an answer.",
+        help="Seconds that Keystone may take for an answer. 0 or less: 10.",
     ),
 ]
 

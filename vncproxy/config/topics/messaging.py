@@ -30,8 +30,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.IntOpt(
         "rpc_response_timeout",
         default=60,
-        min=1,
-        help="Seconds that nova-compute may take to answer.",
+        help="Seconds that nova-compute may take to answer. As in nova, with 0 or less no answer "
+        "comes in time.",
     ),
 ]
 
