@@ -216,15 +216,21 @@ class AllCellsTests(CloudTestCase):
         self.assertNotIn("s3cret", self.gateway.log)
 
     def test_a_cell_that_can_t_be_served(self) -> None:
-        """Is named in the log, with what is wrong."""
+        """Is named in the log, with the reason; its tokens can't be checked, the others' open."""
         self.open_gateway()
-        self.assertNotIn("hunter2", self.gateway.log)
-        self.cell.nova.do(
-            "cell", name="odd", uuid=str(uuid4()), transport_url="none:///", database_url="what"
-        )
+        vault = f"{newest().database_url}&plugin=vault"
+        for name, url in (("odd", "what"), ("special", vault)):
+            cell = {"name": name, "transport_url": "none:///", "database_url": url}
+            self.cell.nova.do("cell", uuid=str(uuid4()), **cell)
         self.gateway.program.stop()
         self.gateway.start()
         self.gateway.program.wait_for("cell odd .* is not served: .*not an SQLAlchemy URL")
+        self.gateway.program.wait_for("cell special .* is not served: .*plugin vault is not inst")
+        self.assertNotIn("hunter2", self.gateway.log)
+        self.assert_opens(self.running_console(self.compute()))
+        self.cell = newest()
+        console = self.running_console(self.compute())
+        self.assert_refused(console, _CAN_T_CHECK, "store-unavailable .*is not served")
 
     def test_no_api_database(self) -> None:
         """Our own cell is served all the same; unknown tokens can't be told from others'."""

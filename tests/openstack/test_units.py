@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Engine, create_engine, insert
 from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import InlineThreadPool, ThreadClock, grant_for
@@ -81,8 +83,10 @@ class CellsTests(UnitTestCase):
             return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
         def open_cell(mapping: CellMapping) -> Cell | None:
-            if mapping.name == "odd":
+            if mapping.name == "odd" or mapping.database_template:
                 raise ConfigError("no URL")
+            if mapping.name == "broken":
+                raise RuntimeError("no library")
             return self.cell(mapping.name, self.databases[mapping.name])
 
         cells = Cells(self.cell(OWN, self.own), cast(IReactor, self.reactor), read, open_cell)
@@ -153,10 +157,44 @@ class CellsTests(UnitTestCase):
         self.failureResultOf(cells.standing(tokens), StoreUnavailable)
 
     def test_a_mapping_that_can_t_be_followed(self) -> None:
-        """Hurts no other cell."""
-        self.answers = [[self.mapping("odd"), self.mapping("b")]]
+        """Hurts no other cell; of tokens that are in none of them nobody knows, until it can."""
+        log = EventLoggingObserver.createWithCleanup(cast(Any, self), globalLogPublisher)
+        for odd, why in (("odd", "no URL"), ("broken", "RuntimeError: no library")):
+            mappings = [self.mapping(odd), self.mapping("b")]
+            self.answers = [mappings, mappings, [self.mapping("b")]]
+            cells = self.cells()
+            self.assertEqual([cell.name for cell in cells.all], [OWN, "b"])
+            for engine in (self.own, self.databases["b"]):
+                self.successResultOf(cells.find(self.issue(engine)))
+            failure = self.failureResultOf(cells.find(Token.new()), StoreUnavailable)
+            self.assertEqual(str(failure.value), f"cell {odd} is not served: {why}")
+            self.successResultOf(cells.standing([]))  # no console of it ever ran
+            self.reactor.advance(30)
+            told = [event for event in log if "is not served" in event["log_format"]]
+            self.assertEqual([event["fault"] for event in told if event["name"] == odd], [why])
+            self.reactor.advance(30)
+            self.failureResultOf(cells.find(Token.new()), TokenInvalid)
+            self.successResultOf(cells.stopService())
+
+    def test_the_only_mapping_can_t_be_followed(self) -> None:
+        """Not even then is a token that is not our own's said to be not valid."""
+        self.answers = [[self.mapping("odd")]]
         cells = self.cells()
-        self.assertEqual([cell.name for cell in cells.all], [OWN, "b"])
+        self.successResultOf(cells.find(self.issue(self.own)))
+        self.failureResultOf(cells.find(Token.new()), StoreUnavailable)
+
+    def test_a_cell_that_is_lost(self) -> None:
+        """When a mapping can't be followed any more, the consoles of its cell are not ended."""
+        first, changed = self.mapping("a"), CellMapping("a", "another driver", "")
+        self.answers = [[first], [changed]]
+        cells = self.cells()
+        token = self.issue(self.databases["a"])
+        self.assertEqual(
+            self.successResultOf(cells.standing([token.hash])), frozenset([token.hash])
+        )
+        self.reactor.advance(30)
+        self.failureResultOf(cells.standing([token.hash]), StoreUnavailable)
+        self.failureResultOf(cells.find(token), StoreUnavailable)
 
     def test_reading_the_mappings(self) -> None:
         """Without cell0, with names that are told apart, and with no password in their repr."""

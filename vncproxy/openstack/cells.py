@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import ArgumentError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.task import LoopingCall
@@ -27,6 +26,7 @@ from vncproxy.errors import (
 )
 from vncproxy.model import Grant, Token
 from vncproxy.openstack.cell_tables import CellMapping, Instance, find_instance, oldest_compute
+from vncproxy.reason import reason_of
 from vncproxy.threads import BlockingCalls, IReactor
 from vncproxy.tokens.sql import SqlTokenStore
 from vncproxy.tokens.table import TokenTable
@@ -110,6 +110,8 @@ class Cells(Service):
         self._mappings = mappings
         self._open_cell = open_cell
         self._mapped: dict[CellMapping, Cell | None] = {}
+        self._unserved: dict[CellMapping, str] = {}  # and why
+        self._served_once: set[str] = set()
         self._unread = "" if mappings is None else "the API database was not read yet"
         self._refreshing = LoopingCall(self._refresh)
         self._refreshing.clock = reactor
@@ -158,6 +160,9 @@ class Cells(Service):
         return Deferred.fromCoroutine(self._standing(token_hashes))
 
     async def _standing(self, token_hashes: Sequence[str]) -> frozenset[str]:
+        for mapping, fault in self._unserved.items():
+            if mapping.name in self._served_once:  # consoles of it may run
+                raise StoreUnavailable(f"cell {mapping.name} is not served any more: {fault}")
         asked = [cell.store.standing(token_hashes) for cell in self.all]
         standing: frozenset[str] = frozenset()
         try:
@@ -173,7 +178,7 @@ class Cells(Service):
 
     async def _find(self, token: Token) -> Grant:
         cells = self.all
-        if len(cells) == 1 and not self._unread:
+        if len(cells) == 1 and not any(self._faults()):
             return await self.own.store.find(token)
         asked = [cell.store.find(token) for cell in cells]
         # Twisted's types know the list of failures only, not the pair of the first success.
@@ -195,9 +200,16 @@ class Cells(Service):
         for cell, error in zip(cells, errors, strict=True):
             if not isinstance(error, TokenInvalid):
                 return StoreUnavailable(f"cell {cell.name or '[database]'}: {error}")
-        if self._unread:
-            return StoreUnavailable(self._unread)
+        for fault in self._faults():
+            return StoreUnavailable(fault)
         return TokenInvalid(f"token {token.id} is unknown in {len(cells)} cells")
+
+    def _faults(self) -> Iterator[str]:
+        """Give why there may be tokens that no cell's database can be asked about."""
+        if self._unread:
+            yield self._unread
+        for mapping, fault in self._unserved.items():
+            yield f"cell {mapping.name} is not served: {fault}"
 
     async def _refresh(self) -> None:
         assert self._mappings is not None  # noqa: S101  nobody else starts the loop
@@ -217,18 +229,24 @@ class Cells(Service):
         wanted = list(dict.fromkeys(mappings))
         for mapping in [known for known in self._mapped if known not in wanted]:
             self._close(mapping)
+        before, self._unserved = self._unserved, {}
         for mapping in wanted:
-            if mapping not in self._mapped:
-                self._mapped[mapping] = self._opened(mapping)
+            if mapping in self._mapped:
+                continue
+            try:
+                self._open(mapping)
+            except Exception as error:  # of SQLAlchemy, a dialect, a driver or a plugin
+                fault = str(error) if isinstance(error, ConfigError) else reason_of(error)
+                self._unserved[mapping] = fault
+                if before.get(mapping) != fault:
+                    name = mapping.name
+                    self._log.error("cell {name} is not served: {fault}", name=name, fault=fault)
 
-    def _opened(self, mapping: CellMapping) -> Cell | None:
+    def _open(self, mapping: CellMapping) -> None:
         assert self._open_cell is not None  # noqa: S101  it comes with the mappings
-        try:
-            cell = self._open_cell(mapping)
-        except (ConfigError, ArgumentError) as error:
-            self._log.error("cell {name} is not served: {error}", name=mapping.name, error=error)
-            return None
+        cell = self._open_cell(mapping)
         if cell is not None:
             cell.start()
+            self._served_once.add(mapping.name)
             self._log.info("cell {name} is served", name=mapping.name)
-        return cell
+        self._mapped[mapping] = cell
