@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from oslo_config import cfg
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.openstack import list_options
 from tests.openstack.nova_process import NEWEST, OLDEST, require_nova
 from vncproxy.config.options import OPTIONS
 from vncproxy.config.read import read_settings
 from vncproxy.config.report import OptionReport, report_on
 from vncproxy.config.settings import Settings
 
-_LIST = """
-import json
-from nova.conf import opts
-from oslo_db.options import list_opts as database
-from oslo_log._options import list_opts as log
-found = []
-for group, options in [*opts.list_opts(), *database(), *log()]:
-    group = getattr(group, "name", group) or "DEFAULT"
-    for option in options:
-        old = [[old.group or group, old.name or option.dest] for old in option.deprecated_opts]
-        kind = type(option).__name__
-        found.append([group, option.dest, kind, option.default, old])
-print(json.dumps(found, default=str))
-"""
-# Ours that differ from nova's, and why.
-_DIFFERENT = {
-    ("DEFAULT", "web"): "the same directory is the default, where it exists",
-    ("vnc", "novncproxy_base_url"): "nova's type is of a URI",
-    ("serial_console", "base_url"): "the same",
-    ("spice", "html5proxy_base_url"): "the same",
-    ("spice", "html5proxy_host"): "a name is good, too",
-    ("vnc", "auth_schemes"): "there are more schemes",
-    ("api_database", "connection"): "old names are those of [database] connection only",
+# Ours that differ from nova's: in what, and why. Whatever nova takes is taken all the same.
+_DIFFERENT: dict[tuple[str, str], tuple[set[str], str]] = {
+    ("DEFAULT", "web"): ({"default"}, "the same directory is the default, where it exists"),
+    ("DEFAULT", "transport_url"): ({"default"}, "without one there is no bus, not one on loopback"),
+    ("DEFAULT", "control_exchange"): ({"default"}, "nova's commands make it nova"),
+    ("vnc", "novncproxy_base_url"): ({"type"}, "nova's type is of a URI; any text is taken"),
+    ("serial_console", "base_url"): ({"type"}, "the same"),
+    ("spice", "html5proxy_base_url"): ({"type"}, "the same"),
+    ("spice", "html5proxy_host"): ({"type"}, "a name is good, too"),
+    ("vnc", "auth_schemes"): ({"choices"}, "there are more schemes"),
+    ("api_database", "connection"): ({"old"}, "old names are those of [database] connection only"),
+    ("keystone_authtoken", "auth_type"): ({"type", "default"}, "by a password, as all do"),
+    ("keystone_authtoken", "http_connect_timeout"): ({"default"}, "nobody is waited for for ever"),
 }
+# What nova's own sample configuration is made of (its etc/nova/nova-config-generator.conf).
+_SAMPLE = """nova.conf keystonemiddleware.auth_token oslo.cache oslo.concurrency oslo.db oslo.limit
+oslo.log oslo.messaging oslo.middleware oslo.policy oslo.privsep oslo.reports
+oslo.service.periodic_task oslo.service.service oslo.service.sslutils oslo.service.wsgi
+oslo.versionedobjects"""
+_GENERATE = "import sys; from oslo_config.generator import main; main(sys.argv[1:])"
 # All flags of nova-novncproxy, each with a value where it takes one.
 _FLAGS = """--debug -d --nodebug --log-date-format=%H --use-syslog --nouse-syslog --use-journal
 --nouse-journal --use-json --nouse-json --watch-log-file --nowatch-log-file
@@ -51,13 +50,33 @@ _FLAGS = """--debug -d --nodebug --log-date-format=%H --use-syslog --nouse-syslo
 
 
 @cache
-def novas_options(python: str) -> list[tuple[str, str, str, Any, list[list[str]]]]:
-    """Return group, name, type, default, and old names of every option of nova's."""
+def novas_options(python: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return every option of nova's by group and name, as ``list_options`` describes it."""
     require_nova(python)
-    listed = subprocess.run(
-        [python, "-W", "ignore", "-c", _LIST], capture_output=True, text=True, check=True
-    )
-    return [tuple(item) for item in json.loads(listed.stdout)]
+    command = [python, "-W", "ignore", list_options.__file__]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {(option["group"], option["name"]): option for option in json.loads(listed.stdout)}
+
+
+@cache
+def novas_sample(python: str) -> str:
+    """Return nova's sample configuration with every option set, to its default where it has one."""
+    require_nova(python)
+    namespaces = [flag for name in _SAMPLE.split() for flag in ("--namespace", name)]
+    command = [python, "-W", "ignore", "-c", _GENERATE, *namespaces]
+    sample = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = re.sub(r"(?m)^#(\w[\w-]*) *=", r"\1 =", sample)
+    return re.sub(r"(?m)= <None>$", "= 1", options)
+
+
+def ours() -> dict[tuple[str, str], dict[str, Any]]:
+    """Return our options in the same way."""
+    found = [
+        list_options.described(group, option)
+        for group, options in OPTIONS.items()
+        for option in options
+    ]
+    return {(option["group"], option["name"]): option for option in found}
 
 
 class OldestTests(SynchronousTestCase):
@@ -66,33 +85,39 @@ class OldestTests(SynchronousTestCase):
     python = OLDEST
 
     def test_ours_are_novas(self) -> None:
-        """What both have is of the same type, with the same default, under the same old names."""
-        ours = {(group, o.dest): o for group, options in OPTIONS.items() for o in options}
+        """What both have is of the same type and range, with the same default and old names."""
         compared = 0
-        for group, name, kind, default, old_names in novas_options(self.python):
-            option = ours.get((group, name))
-            if option is None or (group, name) in _DIFFERENT or group == "vncproxy":
+        for place, option in ours().items():
+            novas = novas_options(self.python).get(place)
+            if novas is None or place[0] == "vncproxy":
                 continue
             compared += 1
-            self.assertEqual(type(option).__name__, kind, f"[{group}] {name}")
-            self.assertEqual(option.default, default, f"[{group}] {name}")
-            for old in old_names:
-                known = [[o.group or group, o.name or name] for o in option.deprecated_opts]
-                self.assertIn(old, known, f"[{group}] {name}")
-        self.assertGreater(compared, 15)
+            differs, _why = _DIFFERENT.get(place, (set[str](), ""))
+            for aspect in {"type", "choices", "min", "max", "default", "secret"} - differs:
+                self.assertEqual(option[aspect], novas[aspect], f"{place}: {aspect}")
+            if "choices" in differs:
+                self.assertLessEqual(set(novas["choices"]), set(option["choices"]))
+            for old in novas["old"]:
+                self.assertTrue("old" in differs or old in option["old"], f"{place}: {old}")
+        self.assertGreater(compared, 35)
 
-    def test_every_option_of_novas(self) -> None:
-        """Is understood or ignored: none is taken for a misspelt one of ours."""
-        ours = {(group, o.dest) for group, options in OPTIONS.items() for o in options}
-        lines: dict[str, list[str]] = {}
-        for group, name, *_ in novas_options(self.python):
-            if (group, name) not in ours:
-                lines.setdefault(group, []).append(f"{name} = x\n")
+    def test_the_whole_sample(self) -> None:
+        """Every option that nova's sample sets is named by `check`, and none is refused."""
         path = Path(self.mktemp())
-        path.write_text("".join(f"[{group}]\n{''.join(text)}" for group, text in lines.items()))
-        reports = report_on(["--config-file", str(path)], "test")
-        self.assertGreater(len(reports), 30)
-        self.assertEqual([report for report in reports if report.state == "wrong"], [])
+        path.write_text(novas_sample(self.python))
+        read_settings([f"--config-file={path}"], "test")
+        named: dict[str, OptionReport] = {}
+        for report in report_on([f"--config-file={path}"], "test"):
+            group, _, name = report.option.partition(" ")
+            names = report.text.partition(":")[0].split(", ") if name == "*" else [name]
+            named |= {f"{group} {each}": report for each in names}
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(str(path), sections).parse()
+        set_there = {f"[{group}] {name}" for group, names in sections.items() for name in names}
+        self.assertGreater(len(set_there), 1000)
+        self.assertEqual(set_there - set(named), set())
+        odd = {option: r.text for option, r in named.items() if r.state in ("wrong", "unknown")}
+        self.assertEqual(odd, {})
 
 
 class NewestTests(OldestTests):
@@ -205,8 +230,8 @@ class ReportTests(FilesTestCase):
         """What was understood, what is ignored and why, and what is wrong."""
         found = self.report(
             "[DEFAULT]\ntransport_url = rabbit://u:s3cret@h/\nnovncproxy_port = 1\nrecord = x\n"
-            "cpu_allocation_ratio = 1\n[database]\nconnection = mysql://u:s3cret@h/\n"
-            "max_retries = -1\n[vnc]\nserver_listen = ::\nnovncproxy_hots = ::\n"
+            "cpu_allocation_ratio = 1\nreserved_host_cpus = 1\n[database]\nconnection = mysql://u:s3cret@h/\n"
+            "max_retries = -1\n[vnc]\nserver_listen = ::\nnovncproxy_hots = ::\nkeymap = de\n"
             "auth_schemes = magic\n[oslo_messaging_rabbit]\nssl = True\n[vncproxy]\nlissen = a\n"
         )
         self.assertEqual(
@@ -220,11 +245,16 @@ class ReportTests(FilesTestCase):
                 "[database] max_retries": "ignored",
                 "[vnc] server_listen": "ignored",
                 "[vnc] novncproxy_hots": "wrong",
+                "[vnc] keymap": "unknown",
                 "[vnc] auth_schemes": "wrong",
                 "[oslo_messaging_rabbit] ssl": "understood",
                 "[vncproxy] lissen": "wrong",
             },
         )
         self.assertNotIn("s3cret", repr(found))
+        self.assertEqual(
+            found["[DEFAULT] *"].text,
+            "cpu_allocation_ratio, reserved_host_cpus: no console proxy reads it",
+        )
         self.assertIn("[vnc] novncproxy_port", found["[DEFAULT] novncproxy_port"].text)
         self.assertIn("did you mean novncproxy_host?", found["[vnc] novncproxy_hots"].text)

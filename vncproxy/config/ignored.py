@@ -57,6 +57,7 @@ _OF_DATABASES = {
     "mysql_sql_mode": "nothing is written",
     "mysql_enable_ndb": "nothing is written",
     "sqlite_synchronous": "nothing is written",
+    "synchronous_reader": "slave_connection is not followed either",
     "connection_debug": "statements are not logged",
     "connection_trace": "statements are not logged",
     "backend": "there is one",
@@ -68,6 +69,57 @@ _OF_DATABASES = {
         ),
         _POOL,
     ),
+}
+_LIKE_DATABASE = "the counts and times of [database] are every pool's"
+_OF_API_DATABASE = dict.fromkeys(
+    ("connection_recycle_time", "max_pool_size", "max_overflow"), _LIKE_DATABASE
+)
+_OF_UPGRADE_LEVELS = dict.fromkeys(
+    ("baseapi", "cert", "conductor", "scheduler"), "only nova-compute is asked"
+)
+_NO_CACHE = "Keystone is asked about every token, and no answer is kept"
+_LOG_IN_BY_NAME = "the gateway's user is told by name and domain, or by application_credential_id"
+_OF_KEYSTONE: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            *("cache", "memcached_servers", "memcache_servers", "token_cache_time"),
+            *("memcache_security_strategy", "memcache_secret_key", "memcache_tls_enabled"),
+            *("memcache_tls_cafile", "memcache_tls_certfile", "memcache_tls_keyfile"),
+            *("memcache_tls_allowed_ciphers", "memcache_pool_dead_retry", "memcache_pool_maxsize"),
+            *("memcache_pool_socket_timeout", "memcache_pool_unused_timeout"),
+            *("memcache_pool_conn_get_timeout", "memcache_use_advanced_pool"),
+            *("memcache_sasl_enabled", "memcache_username", "memcache_password"),
+        ),
+        _NO_CACHE,
+    ),
+    **dict.fromkeys(
+        (
+            *("user_id", "project_id", "tenant_id", "domain_id", "domain_name", "trust_id"),
+            *("default_domain_id", "default_domain_name", "system_scope"),
+            "application_credential_name",
+        ),
+        _LOG_IN_BY_NAME,
+    ),
+    **dict.fromkeys(
+        (
+            *("auth_host", "auth_port", "auth_protocol", "auth_admin_prefix", "identity_uri"),
+            *("admin_token", "admin_user", "admin_password", "admin_tenant_name"),
+        ),
+        "nova's own reader of it forgot it long ago; set auth_url and username",
+    ),
+    **dict.fromkeys(
+        ("interface", "region_name", "service_type"), "Keystone is asked at auth_url, nowhere else"
+    ),
+    **dict.fromkeys(
+        ("service_token_roles", "service_token_roles_required"), "service tokens are not looked at"
+    ),
+    **dict.fromkeys(("certfile", "keyfile"), "Keystone is shown no certificate of ours"),
+    "auth_section": "write the login into [keystone_authtoken] itself",
+    "auth_version": "Keystone is asked by its version 3",
+    "delay_auth_decision": "whoever has no token is told so at once",
+    "enforce_token_bind": "tokens bound to a ticket are no more",
+    "http_request_max_retries": "whoever asks may ask again",
+    "include_service_catalog": "the catalog is not read",
 }
 _OF_DEFAULT = {
     **dict.fromkeys(("my_ip", "host", "pybasedir", "state_path"), "only for values that name it"),
@@ -84,6 +136,9 @@ REASONS: dict[tuple[str, str], str] = {
         for group in ("database", "api_database")
         for name, why in _OF_DATABASES.items()
     },
+    **{("api_database", name): why for name, why in _OF_API_DATABASE.items()},
+    **{("upgrade_levels", name): why for name, why in _OF_UPGRADE_LEVELS.items()},
+    **{("keystone_authtoken", name): why for name, why in _OF_KEYSTONE.items()},
     **{("DEFAULT", name): why for name, why in _OF_DEFAULT.items()},
     **{("DEFAULT", option.dest): why for option, why in FLAGS},
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,15 +15,23 @@ from vncproxy.config.options import OPTIONS
 from vncproxy.config.read import ConfigError, OptionFiles
 
 _NOT_OURS = "no console proxy reads it"
+_NOBODYS = "nova has no such option here, nor has vncproxy; nothing is done with it"
 _MESSAGING_GROUPS = ("oslo_messaging_rabbit",)
+_State = Literal["understood", "ignored", "unknown", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
 class OptionReport:
-    """One option as a file has it, or all others of a group together."""
+    """One option as a file has it, or all those of a group of which the same is to be said.
+
+    Attributes:
+        option: ``[group] name``, or ``[group] *`` where the text names them.
+        state: ``ignored`` is on purpose; ``unknown`` is in no release of nova's that is known.
+        text: the value, or the reason.
+    """
 
     option: str
-    state: Literal["understood", "ignored", "wrong"]
+    state: _State
     text: str
 
 
@@ -35,12 +42,12 @@ def report_on(arguments: Sequence[str], program: str) -> list[OptionReport]:
         ConfigError: a file can't be read at all.
     """
     files = OptionFiles(arguments, program)
-    others: Counter[str] = Counter()
+    others: dict[str, list[str]] = {}
     reports: dict[str, OptionReport] = {}
     for group, name in files.names():
         found = _report(files, group, name)
         if found is None:
-            others[group] += 1
+            others.setdefault(group, []).append(name)
         else:
             reports[found.option] = found
     return [*reports.values(), *_others(others)]
@@ -65,17 +72,18 @@ def _report(files: OptionFiles, group: str, name: str) -> OptionReport | None:
     if likely or group == "vncproxy":
         hint = f"; did you mean {likely[0]}?" if likely else "; see conf/vncproxy.conf"
         return OptionReport(label, "wrong", f"no such option{hint}")
+    if group in _WHOLLY_KNOWN:
+        return OptionReport(label, "unknown", _NOBODYS)
     return None
 
 
-def _others(counted: Counter[str]) -> Iterator[OptionReport]:
-    for group, count in counted.items():
-        option = "option" if count == 1 else "options"
-        text = f"{count} {option}: {_NOT_OURS}"
+def _others(by_group: dict[str, list[str]]) -> Iterator[OptionReport]:
+    for group, names in by_group.items():
+        text = f"{', '.join(dict.fromkeys(names))}: {_NOT_OURS}"
         yield OptionReport(f"[{group}] *", "ignored", text)
 
 
-def _messaging(name: str) -> tuple[Literal["understood", "ignored", "wrong"], str]:
+def _messaging(name: str) -> tuple[_State, str]:
     if find_spec("oslo_messaging") is None:
         return "ignored", "oslo.messaging is not installed; pip install 'vncproxy[openstack]'"
     return "understood", "by oslo.messaging"
@@ -110,3 +118,5 @@ def _names_of(group: str) -> list[str]:
 
 
 _KNOWN = dict(_known())
+# Of these groups every option of nova's has a reason of its own; [DEFAULT] is all services'.
+_WHOLLY_KNOWN = frozenset(OPTIONS) - {"DEFAULT", "vncproxy"}
