@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from vncproxy.errors import GatewayError
+from vncproxy.reason import reason_of
 
 State = Literal["ready", "draining", "database"]
 
@@ -46,30 +47,46 @@ class Readiness(Service):
         self._drains = drains
         self._notice: Deferred[None] | None = None
         self._draining = False
-        self._answer: State = "ready"
+        self._answer: State | None = None  # nobody has asked yet
         self._asked = float("-inf")
+        self._asking = False
+        self._waiting: list[Deferred[None]] = []
 
     async def state(self) -> State:
         """Return ``ready``, or what keeps this node from it: its drain, or its database."""
         if self._draining:
             return "draining"
-        if self._clock.seconds() - self._asked >= _FRESH_S:
+        if not self._asking and self._clock.seconds() - self._asked >= _FRESH_S:
+            self._asking = True
             self._asked = self._clock.seconds()
-            await self._ask()
-        return "draining" if self._draining else self._answer
+            # Whoever leaves meanwhile ends the question for nobody else.
+            Deferred.fromCoroutine(self._ask()).addBoth(self._tell)
+        if self._asking:
+            answered: Deferred[None] = Deferred()
+            self._waiting.append(answered)
+            await answered
+        return "draining" if self._draining else self._answer or "database"
 
     async def _ask(self) -> None:
         before = self._answer
         try:
             await self._try_database()
-        except GatewayError as error:
+        except Exception as error:  # what could not be asked is not ready
             self._answer = "database"
-            if before == "ready":
-                self._log.error("not ready: {error}", error=error)
+            if before != "database":
+                known = isinstance(error, GatewayError)
+                reason = str(error) if known else reason_of(error)
+                self._log.error("not ready: {reason}", reason=reason)
         else:
             self._answer = "ready"
-            if before != "ready":
+            if before == "database":
                 self._log.info("ready again: the database answers")
+
+    def _tell(self, _done: object) -> None:
+        self._asking = False
+        waiting, self._waiting = self._waiting, []
+        for answered in waiting:
+            answered.callback(None)
 
     def hurry(self) -> None:
         """Give no notice, or no more of it."""

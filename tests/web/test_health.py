@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.harness import WebHarness, json_of
@@ -58,6 +62,34 @@ class HealthTests(SynchronousTestCase):
         self.database = None
         self.web.clock.advance(2)
         self.assertEqual(self.ready(), (200, "ready"))
+
+    def test_a_database_that_can_t_even_be_asked(self) -> None:
+        """Whatever goes wrong, and however often it is asked: not ready, with one line why."""
+        log = EventLoggingObserver.createWithCleanup(cast(Any, self), globalLogPublisher)
+        self.database = RuntimeError("no library for that")
+        for _ in range(3):
+            self.assertEqual(self.ready(), (503, "database"))
+        self.web.clock.advance(2)
+        self.assertEqual(self.ready(), (503, "database"))
+        (line,) = [event for event in log if "not ready" in event["log_format"]]
+        self.assertEqual(line["reason"], "RuntimeError: no library for that")
+
+    def test_while_it_is_asked(self) -> None:
+        """Nobody is told anything before the answer; whoever leaves does not take it along."""
+        self.database = Deferred()
+        connections = [self.web.request("/readyz") for _ in range(3)]
+        connections[0].protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual([connection.value() for connection in connections], [b""] * 3)
+        self.database.errback(StoreUnavailable("away"))
+        for connection in connections[1:]:
+            self.assertEqual(connection.answer()[0], 503)
+        self.assertEqual(self.asked, 1)
+
+    def test_a_fault_of_our_own(self) -> None:
+        """Is answered, too, and is not ready."""
+        self.patch(self.readiness, "state", lambda: 1 / 0)
+        self.assertEqual(self.ready(), (503, "unknown"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_balancer_that_leaves(self) -> None:
         """One that does not wait for the database breaks nothing."""

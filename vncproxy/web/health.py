@@ -16,6 +16,10 @@ _WORDS = {
     "draining": "The gateway is stopping; open consoles go on for a while.",
     "database": "The token database does not answer.",
 }
+_UNKNOWN = {
+    "status": "unknown",
+    "message": "Whether consoles can be opened could not be found out.",
+}
 
 
 class Healthz(Resource):
@@ -46,7 +50,7 @@ class Readyz(Resource):
         """Answer, when the database has."""
         answering = Deferred.fromCoroutine(self._answer(request))
         request.notifyFinish().addErrback(lambda _gone: answering.cancel())
-        answering.addErrback(self._broke)
+        answering.addErrback(self._broke, request)
         return NOT_DONE_YET
 
     async def _answer(self, request: Request) -> None:
@@ -55,6 +59,9 @@ class Readyz(Resource):
         request.write(json_answer(request, status, {"status": state, "message": _WORDS[state]}))
         request.finish()
 
-    def _broke(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("/readyz could not be answered", failure)
+    def _broke(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):  # whoever asked has gone
+            return
+        self._log.failure("/readyz could not be answered", failure)
+        request.write(json_answer(request, 503, _UNKNOWN))
+        request.finish()
