@@ -10,6 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from vncproxy.audit import AuditFile
+from vncproxy.compute.interface import ComputeError
 from vncproxy.compute.once import ask_once
 from vncproxy.config.library import Library, library_for
 from vncproxy.config.read import ConfigError
@@ -31,11 +32,13 @@ from vncproxy.errors import GatewayError
 from vncproxy.limits.build import most_descriptors, most_pending_of, most_sessions_of
 from vncproxy.listener import ListenString, endpoint_from
 from vncproxy.openstack.deployment import try_port_check
+from vncproxy.reason import reason_of
 from vncproxy.rfb.reader import TlsDemand
 from vncproxy.rfb.security import methods_of
 from vncproxy.target_rules import TargetRules
 from vncproxy.targets_file import TargetsFile
-from vncproxy.tokens.engine import open_database
+from vncproxy.tokens.engine import left_out, open_database
+from vncproxy.tokens.faults import shown
 from vncproxy.tokens.private import exposures
 from vncproxy.tokens.table import TokenTable
 from vncproxy.tokens.uses import TokenUses
@@ -65,20 +68,20 @@ def check(settings: Settings) -> list[Finding]:
     return [
         Finding("configuration", True, "read"),
         Finding("processes", True, _processes(settings.processes.workers)),
-        *_listeners(settings),
-        *_wide_sockets(settings),
-        *_certificates(settings),
+        *_all_of("listeners", lambda: _listeners(settings)),
+        *_all_of("sockets", lambda: _wide_sockets(settings)),
+        *_all_of("certificate", lambda: _certificates(settings)),
         _tried("balancers", lambda: ", ".join(trusted_items(settings)) or "none are trusted"),
         _tried("VNC servers", lambda: _towards_servers(settings)),
         _tried("targets", lambda: _targets(settings)),
         _tried("database", lambda: _database(settings)),
-        *_exposures(settings),
+        *_all_of("state_path", lambda: _exposures(settings)),
         _tried("port check", lambda: try_port_check(settings)),
         _tried("limits", lambda: _limits(settings)),
         _tried("audit log", lambda: _audit_log(settings.watching.audit_log)),
         _tried("metrics", lambda: _metrics(settings)),
-        *(_library(library_for(settings, front.kind)) for front in settings.served),
-        *_servers(settings),
+        *_all_of("pages", lambda: _libraries(settings)),
+        *_all_of("servers", lambda: _servers(settings)),
         *([_tried("console API", lambda: _api(settings))] if settings.api.api_listen else []),
     ]
 
@@ -183,7 +186,7 @@ def _database(settings: Settings) -> str:
         table.create()
     table.check()
     TokenUses(engine, time.time, settings.limits.single_use, 0).ready()
-    return engine.url.render_as_string(hide_password=True)
+    return "; ".join([shown(engine.url), *left_out(settings)])
 
 
 def _exposures(settings: Settings) -> Iterator[Finding]:
@@ -246,6 +249,11 @@ def _metrics(settings: Settings) -> str:
     return _endpoint(description, "[vncproxy] metrics_listen")
 
 
+def _libraries(settings: Settings) -> Iterator[Finding]:
+    for front in settings.served:
+        yield _library(library_for(settings, front.kind))
+
+
 def _library(library: Library) -> Finding:
     nothing_wanted = library.optional and library.root is None
     ok = library.fault is None or nothing_wanted
@@ -270,5 +278,18 @@ def _servers(settings: Settings) -> Iterator[Finding]:
 def _tried(subject: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, True, attempt())
-    except (ConfigError, GatewayError, OSError) as error:
-        return Finding(subject, False, str(error))
+    except Exception as error:  # of any library; the other findings are wanted all the same
+        return _failed(subject, error)
+
+
+def _all_of(subject: str, attempt: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Give the findings of an attempt, and one more where it fails."""
+    try:
+        yield from attempt()
+    except Exception as error:  # as above
+        yield _failed(subject, error)
+
+
+def _failed(subject: str, error: Exception) -> Finding:
+    ours = isinstance(error, ConfigError | GatewayError | ComputeError | OSError)
+    return Finding(subject, False, str(error) if ours else reason_of(error))

@@ -1,4 +1,4 @@
-"""Telling several observers of sessions' edges, whose own faults can't hurt a session."""
+"""Telling observers of sessions' edges and measures, whose own faults can't hurt a session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from twisted.logger import Logger
 
 from vncproxy.errors import GatewayError
 from vncproxy.interfaces import SessionObserver
+from vncproxy.measures import Measures, Phase, Service
 from vncproxy.model import SessionFacts
+from vncproxy.reason import reason_of
 
 
 class Observers:
@@ -53,3 +55,30 @@ class Observers:
             except Exception:
                 self._log.failure("an observer failed on {request_id}", request_id=facts.request_id)
         return objection
+
+
+class HarmlessMeasures:
+    """Passes each measurement on (see ``measures.Measures``); a fault of the taker's is logged.
+
+    Args:
+        measures: that take them.
+    """
+
+    _log = Logger()
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+
+    def took(self, phase: Phase, seconds: float) -> None:
+        """Pass on how long a phase took."""
+        self._tell(lambda: self._measures.took(phase, seconds))
+
+    def called(self, service: Service, seconds: float, failed: bool) -> None:
+        """Pass on how long a call took."""
+        self._tell(lambda: self._measures.called(service, seconds, failed))
+
+    def _tell(self, take: Callable[[], None]) -> None:
+        try:
+            take()
+        except Exception as error:
+            self._log.error("a measurement is lost: {reason}", reason=reason_of(error))

@@ -22,6 +22,7 @@ from vncproxy.interfaces import GrantCheck, SessionObserver
 from vncproxy.limits.build import most_pending_of, most_sessions_of, use_all_descriptors
 from vncproxy.listener import Listener, endpoint_from
 from vncproxy.measures import NO_MEASURES, Measures
+from vncproxy.observers import HarmlessMeasures
 from vncproxy.registry import Registry
 from vncproxy.web.server import HardenedSite
 
@@ -82,7 +83,8 @@ def watching(
             raise ConfigError(_NEEDS_EXTRA) from error
         numbers = _numbers(settings)
         pending = {"consoles": found.pending, **beside}
-        found.metrics = found.measures = NodeMetrics(registry, pending, numbers, clock)
+        found.metrics = NodeMetrics(registry, pending, numbers, clock)
+        found.measures = HarmlessMeasures(found.metrics)
         found.observers.append(found.metrics)
     if options.audit_log:
         lost = found.metrics.audit_line_lost if found.metrics else _nobody_counts

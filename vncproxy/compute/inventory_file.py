@@ -128,6 +128,8 @@ def _compose(text: str) -> yaml.Node | None:
         raise InventoryFault(line, "a character that YAML does not allow") from None
     except RecursionError:
         raise InventoryFault(1, "this is nested too deeply") from None
+    except Exception as error:  # whose text may quote the file
+        raise InventoryFault(1, f"this can't be read: {type(error).__name__}") from None
     finally:
         loader.dispose()
 

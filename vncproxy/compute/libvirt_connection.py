@@ -16,6 +16,7 @@ import libvirt
 
 from vncproxy.compute.interface import HostFault, Server, Status
 from vncproxy.compute.lookup import canonical_id
+from vncproxy.reason import reason_of
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class LibvirtConnection:
 
     def close(self) -> None:
         """Close the connection, if it is open."""
-        with suppress(libvirt.libvirtError):
+        with suppress(Exception):
             if self._open is not None:
                 self._open.close()
         self._open = None
@@ -104,13 +105,13 @@ class LibvirtConnection:
             return HostFault(self._host, "another look-up still waits for its connection")
         try:
             connection = self._opened()
-        except libvirt.libvirtError as error:
+        except Exception as error:
             return HostFault(self._host, _reason(error))
         finally:
             self._opening.release()
         try:
             return ask(connection)
-        except libvirt.libvirtError as error:
+        except Exception as error:
             return HostFault(self._host, _reason(error))
 
     def _opened(self) -> libvirt.virConnect:
@@ -119,7 +120,7 @@ class LibvirtConnection:
             _serve_events()
             open_it = libvirt.open if self._read_passwords else libvirt.openReadOnly
             self._open = open_it(self._uri)
-            with suppress(libvirt.libvirtError):  # the test driver has none
+            with suppress(Exception):  # the test driver has none
                 self._open.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return self._open
 
@@ -149,7 +150,7 @@ def _serve_events() -> None:
 def _alive(connection: libvirt.virConnect) -> bool:
     try:
         return bool(connection.isAlive())
-    except libvirt.libvirtError:
+    except Exception:
         return False
 
 
@@ -165,5 +166,7 @@ def _or_none(call: Callable[..., T], *arguments: object) -> T | None:
         raise
 
 
-def _reason(error: libvirt.libvirtError) -> str:
+def _reason(error: Exception) -> str:
+    if not isinstance(error, libvirt.libvirtError):  # of the binding's own, or of Python
+        return reason_of(error)
     return " ".join((error.get_error_message() or str(error)).split())

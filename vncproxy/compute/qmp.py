@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
@@ -38,6 +38,7 @@ from vncproxy.compute.qmp_talk import QmpFault, QmpTalk
 from vncproxy.compute.together import together
 from vncproxy.interfaces import IStreamTransport
 from vncproxy.patterns import paths
+from vncproxy.reason import reason_of
 
 _HERE = Way("127.0.0.1", local=True)
 _QUEUE_S = 0.05
@@ -122,6 +123,10 @@ class QmpDriver:
             if error.osError in _NOBODY_LISTENS:
                 return None
             return HostFault(path, str(error))
+        except CancelledError:  # nobody asks any more
+            raise
+        except Exception as error:
+            return HostFault(path, reason_of(error))
 
     async def _in_turn(self, path: str, commands: Sequence[str]) -> Answers:
         turn = self._turns.setdefault(path, DeferredLock())

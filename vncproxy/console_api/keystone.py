@@ -17,8 +17,10 @@ from vncproxy.config.read import ConfigError
 from vncproxy.config.topics.keystone import KeystoneAuthtoken
 from vncproxy.console_api.callers import PREFIX, Caller, Presented
 from vncproxy.console_api.faults import Fault
+from vncproxy.reason import reason_of, words_of
 
 _THREADS = 4
+_TIMEOUT_S = 10
 _LONGEST_TOKEN = 8192
 _ADMIN = "admin"
 _MEMBER = "member"  # nova's default policy: readers of a project may not open consoles
@@ -71,12 +73,8 @@ class KeystoneAuthenticator:
     def _ask(self, token: str) -> Caller | None:
         try:
             return self._whose(token)
-        except ClientException as error:
-            raise KeystoneFails(_line(error)) from error
-        except (
-            Exception
-        ) as error:  # an answer of another form, or what the library's library raises
-            raise KeystoneFails(f"{type(error).__name__}: {_line(error)}") from error
+        except Exception as error:  # an answer of another form, or what its libraries raise
+            raise KeystoneFails(_line(error, [token])) from error
 
     def _whose(self, token: str) -> Caller | None:
         try:
@@ -128,11 +126,20 @@ def keystone_session(settings: KeystoneAuthtoken) -> Session:
         known = {option.dest for option in loader.get_options()}
         chosen = {name: value for name, value in given.items() if value and name in known}
         plugin = loader.load_from_options(auth_url=settings.auth_url, **chosen)
-    except ClientException as error:
-        raise ConfigError(f"[keystone_authtoken]: {_line(error)}") from error
-    verify = not settings.insecure and (settings.cafile or True)
-    return Session(auth=plugin, verify=verify, timeout=settings.http_connect_timeout)
+        verify = not settings.insecure and (settings.cafile or True)
+        timeout_s = settings.http_connect_timeout
+        return Session(
+            auth=plugin, verify=verify, timeout=timeout_s if timeout_s > 0 else _TIMEOUT_S
+        )
+    except Exception as error:  # of keystoneauth, or of a plugin for it
+        secrets = [text for name, text in given.items() if text and _is_secret(name)]
+        raise ConfigError(f"[keystone_authtoken]: {_line(error, secrets)}") from error
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _line(error: Exception, secrets: list[str]) -> str:
+    told = isinstance(error, ClientException)  # whose words say it all
+    return words_of(error, secrets) if told else reason_of(error, secrets)
+
+
+def _is_secret(option: str) -> bool:
+    return option.endswith(("password", "secret"))

@@ -10,6 +10,7 @@ from jsonschema.exceptions import best_match
 
 from vncproxy.console_api.faults import Fault
 from vncproxy.console_api.versions import MKS_CONSOLES, SPICE_DIRECT, Microversion
+from vncproxy.reason import reason_of
 
 _LONGEST_MESSAGE = 400
 _ACTION_TYPES = {
@@ -95,7 +96,11 @@ def action_in(body: object) -> tuple[str, dict[str, Any]]:
 
 
 def _checked(body: object, validator: Draft202012Validator) -> dict[str, Any]:
-    error = best_match(validator.iter_errors(body))
+    try:
+        error = best_match(validator.iter_errors(body))
+    except Exception as fault:
+        said = "The gateway can't check this body."
+        raise Fault(500, said, for_operator=f"jsonschema: {reason_of(fault)}") from fault
     if error is None and isinstance(body, dict):
         return body
     where = error.json_path.removeprefix("$").lstrip(".") if error else ""

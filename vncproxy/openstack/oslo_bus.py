@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # it imports eventlet, which nothing here uses
 from vncproxy.errors import InstanceGone, PortCheckFailed, PortCheckUnavailable
 from vncproxy.openstack.bus import NoAnswer, NobodyListens, Question
 from vncproxy.openstack.request_context import new_request_context
+from vncproxy.reason import passwords_in, reason_of
 
 _GONE = frozenset({"InstanceNotFound"})
 _NOT_ITS_CONSOLE = frozenset({"InstanceNotReady", "ConsoleTypeInvalid"})
@@ -71,20 +72,13 @@ class OsloBus:
     """
 
     def __init__(self, sources: Sequence[str], transport_url: str, timeout_s: float) -> None:
-        conf = _MessagingConf()
-        conf(list(sources), project="nova", default_config_files=[], default_config_dirs=[])
-        oslo_messaging.set_transport_defaults("nova")
-        self._transport = _transport(conf, transport_url)
-        hosts = oslo_messaging.TransportURL.parse(conf, transport_url).hosts
-        # Mandatory: the broker returns at once what nobody would ever read. The retries are for a
-        # connection that broke while nobody used it, and for the next broker of a list.
-        self._client = oslo_messaging.get_rpc_client(
-            self._transport,
-            oslo_messaging.Target(topic="compute"),
-            timeout=timeout_s,
-            retry=max(1, len(hosts)),
-            transport_options=oslo_messaging.TransportOptions(at_least_once=True),
-        )
+        self._secrets = passwords_in(transport_url)
+        try:
+            self._transport, self._client = _client(sources, transport_url, timeout_s)
+        except PortCheckUnavailable:
+            raise
+        except Exception as error:
+            raise self._bus_failed(error) from error
         self._timeout_s = timeout_s
         self._reached = False
         for name in ("oslo_messaging", "oslo.messaging", "oslo_service", "amqp", "kombu"):
@@ -94,9 +88,9 @@ class OsloBus:
         """Return if nova-compute says yes."""
         instance = question.instance
         where = f"{topic}.{instance.host} about the machine {instance.uuid}"
-        call = self._client.prepare(topic=topic, server=instance.host, version=version)
         self.reach()
         try:
+            call = self._client.prepare(topic=topic, server=instance.host, version=version)
             answer = call.call(
                 new_request_context(),
                 "validate_console_port",
@@ -117,7 +111,7 @@ class OsloBus:
             if kind.__module__ == "builtins" and not isinstance(error, OSError):
                 # Raised at the compute; its text is a traceback of there.
                 raise _refusal_of(where, kind.__name__) from error
-            raise _bus_failed(error) from error
+            raise self._bus_failed(error) from error
         if answer is not True:
             raise _answered(where, answer)
 
@@ -134,11 +128,39 @@ class OsloBus:
         except oslo_messaging.MessageUndeliverable:  # it was for nobody
             self._reached = True
         except Exception as error:  # of oslo.messaging, kombu, amqp or Python
-            raise _bus_failed(error) from error
+            raise self._bus_failed(error) from error
 
     def close(self) -> None:
         """Close the connections; may wait for a broker that has gone."""
-        self._transport.cleanup()
+        try:
+            self._transport.cleanup()
+        except Exception as error:
+            raise self._bus_failed(error) from error
+
+    def _bus_failed(self, error: Exception) -> PortCheckUnavailable:
+        reason = reason_of(error, self._secrets)
+        return PortCheckUnavailable(f"the message bus failed: {reason}")
+
+
+def _client(
+    sources: Sequence[str], transport_url: str, timeout_s: float
+) -> tuple[oslo_messaging.RPCTransport, Any]:
+    """Return a transport, not connected yet, and the client that asks by it."""
+    conf = _MessagingConf()
+    conf(list(sources), project="nova", default_config_files=[], default_config_dirs=[])
+    oslo_messaging.set_transport_defaults("nova")
+    transport = _transport(conf, transport_url)
+    hosts = oslo_messaging.TransportURL.parse(conf, transport_url).hosts
+    # Mandatory: the broker returns at once what nobody would ever read. The retries are for a
+    # connection that broke while nobody used it, and for the next broker of a list.
+    client = oslo_messaging.get_rpc_client(
+        transport,
+        oslo_messaging.Target(topic="compute"),
+        timeout=timeout_s,
+        retry=max(1, len(hosts)),
+        transport_options=oslo_messaging.TransportOptions(at_least_once=True),
+    )
+    return transport, client
 
 
 def _transport(conf: cfg.ConfigOpts, url: str) -> oslo_messaging.RPCTransport:
@@ -155,11 +177,6 @@ def _transport(conf: cfg.ConfigOpts, url: str) -> oslo_messaging.RPCTransport:
     if pool is not None and pool.connection_cls is Connection:
         pool.connection_cls = _Connection
     return transport
-
-
-def _bus_failed(error: Exception) -> PortCheckUnavailable:
-    reason = str(error).partition("\n")[0][:300] or type(error).__name__
-    return PortCheckUnavailable(f"the message bus failed: {reason}")
 
 
 def _refusal_of(where: str, exc_type: str) -> Exception:
