@@ -86,7 +86,7 @@ class Cell:
 
     def gateway(self, options: dict[str, object] | None = None, more: str = "") -> Gateway:
         """Start a gateway for this cell."""
-        own = {"database_timeout": 5, **(options or {})}
+        own = {"database_timeout": 5, "max_sessions_per_token": 0, **(options or {})}
         return Gateway(own, database=self.database_url, more=f"{self.configuration}{more}")
 
     def shared_gateway(self) -> Gateway:
