@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IConsumer,
     IPushProducer,
+    IReactorFDSet,
+    IReactorTime,
     ITCPTransport,
     ITLSTransport,
 )
@@ -152,6 +154,10 @@ class ITargetTransport(IStreamTransport, ITLSTransport):
 
     def getHandle() -> SSL.Connection:  # noqa: N802  Twisted's name
         """Return the pyOpenSSL connection, once TLS has begun."""
+
+
+class IStreamReactor(IReactorFDSet, IReactorTime):
+    """What of a reactor serves sockets, in their time."""
 
 
 class Throttled(Protocol):

@@ -41,6 +41,7 @@ from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.openssl import openssl_text
 from vncproxy.resolver import Resolver
 from vncproxy.rfb.reader import TlsDemand
+from vncproxy.splice.last_words import hear_out
 from vncproxy.splice.producer import Producer
 from vncproxy.target_address import allowed, endpoint_at
 from vncproxy.target_rules import TargetRules
@@ -69,6 +70,7 @@ class TargetProtocol(Protocol):
 
     @override
     def connectionMade(self) -> None:
+        hear_out(self.transport)
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from OpenSSL import SSL
-
 from vncproxy.splice.wire import StandIn, Wire
 
 
 class Borrower(Protocol):
     """Who has the socket."""
 
-    def rewatch(self) -> None:
-        """Learn that the wire's unsent bytes may have changed."""
+    def send(self, data: bytes) -> None:
+        """Send it behind what is unsent."""
 
     def hold(self, held: bool) -> None:
         """Read the browser no further, or again."""
@@ -36,12 +34,7 @@ class Detour(StandIn):
 
     def write(self, data: bytes) -> None:
         """Send a frame of the protocol's own."""
-        try:
-            self.wire.send(data)
-        except (OSError, SSL.Error):
-            return  # the socket has failed, and its next event will say so
-        if self.wire.unsent:
-            self._borrower.rewatch()
+        self._borrower.send(data)
 
     def pauseProducing(self) -> None:
         """Read no further."""

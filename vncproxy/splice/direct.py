@@ -22,6 +22,7 @@ from vncproxy.splice.frames import (
     take_common,
     take_only,
 )
+from vncproxy.splice.last_words import HUNG_UP
 from vncproxy.splice.portable import Splice
 from vncproxy.splice.wire import Wire, wire_of
 
@@ -146,6 +147,12 @@ class DirectSplice(Splice):
         if ends[0].partial:  # there may be frames in it that the owner answers, behind the rest
             self.owner.feed(ends[0].partial)
 
+    def send(self, data: bytes) -> None:
+        """Send the browser a frame of its owner's."""
+        if self._ends is not None:
+            self._ends[0].send(data)
+            self.rewatch()
+
     def hold(self, held: bool) -> None:
         """Read the browser no further, or again, as its owner wishes."""
         self._held = held
@@ -221,23 +228,27 @@ class End(ABC):
         """Do what can be done now.
 
         Raises:
-            OSError, SSL.Error: this end has failed.
+            OSError, SSL.Error: there is nothing more to be read here.
         """
         if events & _WRITE:
-            self.wire.flush()
+            try:
+                self.wire.flush()
+            except OSError as error:
+                self.write_no_more(error)
+                return
             if not self.wire.unsent:
                 self._splice.rewatch()
         if events & READABLE:
             self.read()
         elif events & _BROKEN:
-            raise ConnectionResetError("the connection broke")
+            self.write_no_more(HUNG_UP)
 
     @abstractmethod
     def read(self) -> None:
         """Pass on what has arrived.
 
         Raises:
-            OSError, SSL.Error: this end has failed.
+            OSError, SSL.Error: there is nothing more to be read here.
         """
 
     def _pass_on(self, data: memoryview | bytes) -> None:
@@ -247,15 +258,28 @@ class End(ABC):
         except BlockingIOError:
             sent = 0
         except (OSError, SSL.Error) as error:
-            self.other.fail(error)
+            self.other.write_no_more(error)
             return
         if sent != len(data):
             self._to.unsent += data[sent:]
         if self._to.unsent:
             self._splice.rewatch()
 
+    def send(self, data: bytes) -> None:
+        """Send bytes here, behind those that are unsent."""
+        try:
+            self.wire.send(data)
+        except (OSError, SSL.Error) as error:
+            self.write_no_more(error)
+
+    def write_no_more(self, error: Exception) -> None:
+        """Leave it to the transports to hear a peer out that takes nothing any more."""
+        if self._splice.borrowed:
+            self.wire.write_no_more(error)
+            self._splice.release()
+
     def fail(self, error: Exception) -> None:
-        """End the connection, which has failed."""
+        """End the connection, of which nothing more can be read."""
         if self._splice.borrowed:
             self._splice.release()
             self.wire.break_off(error)
@@ -376,6 +400,6 @@ class BrowserEnd(End):
         """Send to the server what was in a client's frame."""
         self._facts.bytes_to_server += len(payload)
         if self._to.unsent:
-            self._to.send(payload)
+            self.other.send(payload)
         else:
             self._pass_on(payload)

@@ -17,12 +17,12 @@ import select
 from collections.abc import Callable
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vncproxy.interfaces import Leg, Tap
+from vncproxy.interfaces import IStreamReactor, Leg, Tap
 from vncproxy.limits.turns import Turns
 from vncproxy.model import SessionFacts
 from vncproxy.splice.direct import READABLE, DirectSplice, End
@@ -32,10 +32,6 @@ from vncproxy.splice.portable import Splice
 _BUFFER_BYTES = 128 * 1024  # larger ones leave the processor's cache, which TLS feels most
 _SHORT_READ_BYTES = 64 * 1024
 _SESSIONS_A_TURN = 256  # then the reactor has its turn; epoll goes on with the others
-
-
-class IReactor(IReactorFDSet, IReactorTime):
-    """What of the reactor the engine needs."""
 
 
 @implementer(IReadDescriptor)
@@ -48,7 +44,7 @@ class Engine:
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactor) -> None:
+    def __init__(self, reactor: IStreamReactor) -> None:
         self._reactor = reactor
         self.turns = Turns(reactor)
         self._epoll = select.epoll()

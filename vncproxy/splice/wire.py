@@ -16,13 +16,13 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
+
+from vncproxy.splice.last_words import HeardOut, connection_of
 
 _RECORD_BYTES = 1 << 14  # of plain text, at most, in a TLS record (RFC 8446 §5.1)
 _RECORD_EXTRA_BYTES = 64  # more than header, tag and padding of one
@@ -41,14 +41,14 @@ class Wire:
             SSL.Error where the connection has failed.
         fileno: the socket's descriptor.
         unsent: bytes, in the form they have on the socket, that the peer has not taken yet.
-        at_end: whether the peer has said, behind what was received last, that this was all.
+        at_end: whether nothing can come behind what was received last.
     """
 
     __slots__ = ("_connection", "at_end", "fileno", "push", "receive_into", "unsent")
     receive_into: Callable[[memoryview], int]
     push: Callable[[memoryview | bytes], int]
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HeardOut) -> None:
         self._connection = connection
         self.fileno: int = connection.fileno()
         self.unsent = bytearray()
@@ -57,7 +57,7 @@ class Wire:
     def borrow(self) -> bool:
         """Take the socket from the reactor; False, and nothing is done, if it can't be had now."""
         connection = self._connection
-        if not connection.connected or connection.disconnecting:
+        if not connection.connected or connection.disconnecting or connection.write_error:
             return False
         connection.stopReading()
         connection.stopWriting()
@@ -77,10 +77,15 @@ class Wire:
         unsent, self.unsent = bytes(self.unsent), bytearray()
         FileDescriptor.write(self._connection, unsent)
 
+    def write_no_more(self, error: Exception) -> None:
+        """Drop what is unsent: the peer takes nothing. The transport hears what it still says."""
+        self.unsent = bytearray()
+        self._connection.write_no_more(error)
+
     def break_off(self, error: Exception) -> None:
-        """Tell the transport, once it has everything back, that the connection has failed."""
+        """Tell the transport, once it has everything back, that nothing more can be read."""
         if self._connection.connected:
-            self._connection.connectionLost(Failure(ConnectionLost(str(error))))
+            self._connection.break_off(error)
 
     def send(self, data: memoryview | bytes) -> None:
         """Send bytes, behind those that are unsent; what the peer does not take now is unsent.
@@ -110,7 +115,7 @@ class PlainWire(Wire):
 
     __slots__ = ()
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HeardOut) -> None:
         super().__init__(connection)
         self.push = connection.socket.send
         self.receive_into = connection.socket.recv_into
@@ -126,15 +131,16 @@ class TlsWire(Wire):
             given to ``receive_into``; nothing is kept in it between two calls.
     """
 
-    __slots__ = ("_cipher_text", "_receive", "_send", "_ssl", "_tls")
+    __slots__ = ("_cipher_text", "_failure", "_receive", "_send", "_ssl", "_tls")
 
     def __init__(
-        self, connection: Connection, tls: TLSMemoryBIOProtocol, cipher_text: memoryview
+        self, connection: HeardOut, tls: TLSMemoryBIOProtocol, cipher_text: memoryview
     ) -> None:
         super().__init__(connection)
         self._tls = tls
         self._ssl: SSL.Connection = tls.getHandle()
         self._cipher_text = cipher_text
+        self._failure: SSL.Error | None = None  # met behind what was received last
         self._send = connection.socket.send
         self._receive = connection.socket.recv_into
         self.push = self._encrypt
@@ -153,7 +159,9 @@ class TlsWire(Wire):
     @override
     def send_rest(self) -> None:
         super().send_rest()
-        if self.at_end and not self._tls._lostTLSConnection:
+        if self._failure is not None:
+            self.break_off(self._failure)
+        elif self.at_end and not self._tls._lostTLSConnection:
             self._tls._flushReceiveBIO()  # Twisted meets the peer's close_notify in its turn
 
     @override
@@ -180,6 +188,10 @@ class TlsWire(Wire):
                 raise BlockingIOError from None
         except SSL.ZeroReturnError:
             self.at_end = True
+        except SSL.Error as error:
+            if not received:
+                raise
+            self.at_end, self._failure = True, error
         return received
 
     def _encrypt(self, data: memoryview | bytes) -> int:
@@ -220,9 +232,8 @@ def unsent_bytes(transport: object) -> int:
     """Return how many bytes wait in a transport, or its stand-in, for their peer to take them."""
     if isinstance(transport, StandIn):
         return len(transport.wire.unsent)
-    beneath = getattr(transport, "transport", None)
-    connection = transport if isinstance(transport, FileDescriptor) else beneath
-    if not isinstance(connection, FileDescriptor):
+    connection = connection_of(transport)
+    if connection is None:
         return 0
     return len(connection.dataBuffer) - connection.offset + connection._tempDataLen
 
@@ -254,10 +265,11 @@ def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:
         cipher_text: see ``TlsWire``.
     """
     # A listener's TLS is its protocol's transport; startTLS makes TLS the transport's protocol.
-    wraps = isinstance(transport, TLSMemoryBIOProtocol)
-    tls: object = transport if wraps else getattr(transport, "protocol", None)
-    connection: object = getattr(transport, "transport", None) if wraps else transport
-    if not isinstance(connection, Connection):
+    tls: object = getattr(transport, "protocol", None)
+    connection = transport
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        tls, connection = transport, transport.transport
+    if not isinstance(connection, HeardOut):
         return None
     if isinstance(tls, TLSMemoryBIOProtocol):
         return TlsWire(connection, tls, cipher_text)

@@ -13,6 +13,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.server import Request
 
 from vncproxy.interfaces import IStreamTransport
+from vncproxy.splice.last_words import hear_out
 from vncproxy.web.server import HardenedChannel
 
 _HANDSHAKE_HEADERS = (
@@ -35,6 +36,7 @@ def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     channel.let_go()
     # The channel stays the transport's producer otherwise, and ours can't be registered.
     transport.unregisterProducer()
+    hear_out(transport)
     if isinstance(transport, ProtocolWrapper):  # TLS, or the PROXY protocol
         transport.wrappedProtocol = protocol
     else:
