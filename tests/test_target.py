@@ -241,7 +241,7 @@ class HalfCloseable(StringTransport):
 class TargetProtocolTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.transport = HalfCloseable()
-        self.leg = TargetProtocol()
+        self.leg = TargetProtocol(Clock())
         self.received: list[bytes] = []
         self.ends: list[tuple[Ending, str]] = []
         self.leg.received = self.received.append

@@ -41,7 +41,8 @@ from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.openssl import openssl_text
 from vncproxy.resolver import Resolver
 from vncproxy.rfb.reader import TlsDemand
-from vncproxy.splice.last_words import hear_out
+from vncproxy.splice.last_words import hear_out, read_slowly
+from vncproxy.splice.linger import Linger
 from vncproxy.splice.producer import Producer
 from vncproxy.target_address import allowed, endpoint_at
 from vncproxy.target_rules import TargetRules
@@ -58,7 +59,11 @@ def _nobody_minds(_ending: Ending, _detail: str) -> None:
 
 @implementer(IHandshakeListener)
 class TargetProtocol(Protocol):
-    """The TCP or UNIX connection to a console's server: the other leg of a session."""
+    """The TCP or UNIX connection to a console's server: the other leg of a session.
+
+    Args:
+        clock: runs the end of a connection that its server does not close.
+    """
 
     received: Callable[[bytes], None]
     lost: Callable[[Ending, str], None] = staticmethod(_nobody_minds)
@@ -67,6 +72,10 @@ class TargetProtocol(Protocol):
     _source: Throttled | None = None
     _tls: TlsClient | None = None
     _secured: Deferred[None] | None = None
+    _linger: Linger | None = None
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
 
     @override
     def connectionMade(self) -> None:
@@ -81,6 +90,8 @@ class TargetProtocol(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._linger is not None:
+            self._linger.stop()
         if self._tls is not None and self._secured is not None and not self._secured.called:
             text = self._tls.failure_text(reason.value)
             self._secured.errback(SecurityFailed(text))
@@ -125,6 +136,7 @@ class TargetProtocol(Protocol):
     def close(self, ending: Ending, words: str) -> None:
         """Close once the server has taken what was written; TCP has no words for the ending."""
         self.throttle_by(None)
+        read_slowly(self.transport)
         self.resume()
         if self._tls is not None:
             self.transport.loseConnection()  # says so in TLS, and reads on until the server does
@@ -132,6 +144,7 @@ class TargetProtocol(Protocol):
             # To close with bytes unread would reset the connection, and with it lose those that
             # the server has not been sent yet. So say that we are done, and read to its end.
             self.transport.loseWriteConnection()
+        self._linger = Linger(self._clock, self.transport)
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -198,7 +211,9 @@ class Dialer:
         self._targets = targets
         self._resolver = resolver
         self._rules = rules or TargetRules()
-        self._factory: Factory[TargetProtocol] = Factory.forProtocol(TargetProtocol)
+        self._factory: Factory[TargetProtocol] = Factory.forProtocol(
+            partial(TargetProtocol, reactor)
+        )
         self._factory.noisy = False
 
     async def dial(self, grant: Grant) -> Reached:

@@ -10,6 +10,8 @@ used; the tests in ``tests/splice`` fail when a Twisted changes them.
 
 from __future__ import annotations
 
+import fcntl
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -255,6 +257,21 @@ def hold_until_taken(transport: object) -> bool:
         connection.producerPaused = True
         cast("IPushProducer", connection.producer).pauseProducing()
     return bool(connection.producerPaused)
+
+
+def undelivered_bytes(transport: object) -> int:
+    """Return how many of the bytes written to a transport its peer has not acknowledged.
+
+    Of a UNIX socket: has not read; its kernel counts in units of its own, which end at 0 too.
+    """
+    connection = connection_of(transport)
+    if not isinstance(connection, HeardOut) or not connection.connected or connection.write_error:
+        return 0
+    try:
+        answer = fcntl.ioctl(connection.socket, termios.TIOCOUTQ, bytes(4))
+    except OSError:  # not on Linux
+        answer = b""
+    return unsent_bytes(connection) + int.from_bytes(answer, "little")
 
 
 def wire_of(transport: object, cipher_text: memoryview) -> Wire | None:

@@ -22,6 +22,7 @@ from vncproxy.errors import (
 from vncproxy.interfaces import IStreamTransport, Throttled
 from vncproxy.limits.turns import Turns
 from vncproxy.model import Ending
+from vncproxy.splice.last_words import read_slowly
 from vncproxy.splice.producer import Producer
 from vncproxy.splice.wire import unsent_bytes
 from vncproxy.web.heartbeat import Heartbeat
@@ -287,6 +288,7 @@ class BrowserLeg:
         """Close with the ending's code and these words, behind everything written."""
         # A client whose reading we paused must be heard again, or its answer never comes.
         self.resume()
+        read_slowly(self.transport)
         self._protocol.close_with(ANSWERS[ending].close_code, words)
 
     def abort(self) -> None:
