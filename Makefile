@@ -32,7 +32,7 @@ BENCH_PROGRAMS := cc:gcc /usr/sbin/haproxy:haproxy /usr/include/openssl/ssl.h:li
 BENCH_CFLAGS := -O2 -std=c11 -Wall -Wextra -Werror
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick bench-programs bare check fuzz crowd lint format types conf cover dist clean system-packages package-names
+.PHONY: help run test bench bench-quick bench-programs bare check fuzz plays crowd lint format types conf cover dist clean system-packages package-names
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp
 
 fuzz: $(VENV)/dev.stamp ## put a million mutated conversations through the RFB handshakes
 	$(BIN)/python -m tests.rfb.fuzz
+
+plays: $(VENV)/dev.stamp ## play 2,000 sessions of each end, in each way to move bytes (hours); PLAYS="40 --stage portable"
+	$(BIN)/python -m tests.e2e.rehearsal $(if $(PLAYS),$(PLAYS),2000)
 
 crowd: $(VENV)/dev.stamp .cache/novnc.stamp ## measure what 5,000 silent and slow connections do to others
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" $(BIN)/python -m tests.e2e.crowd

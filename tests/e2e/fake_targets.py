@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 SERVER_INIT = (
     b"\x00\x10\x00\x08"  # 16 by 8 pixels
@@ -18,6 +18,13 @@ SERVER_INIT = (
 )
 
 Script = Callable[[socket.socket], None]
+
+
+class Receiving(Protocol):
+    """What a socket, of whatever kind, receives with."""
+
+    def recv(self, limit: int, /) -> bytes:
+        """Return what is there."""
 
 
 class FakeTarget:
@@ -62,7 +69,7 @@ class FakeTarget:
         self._server.server_close()
 
 
-def read_exactly(connection: socket.socket, count: int) -> bytes:
+def read_exactly(connection: Receiving, count: int) -> bytes:
     """Return the next bytes of the connection."""
     data = b""
     while len(data) < count:

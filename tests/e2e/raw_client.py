@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from urllib.parse import urlsplit
 
+from OpenSSL import SSL
+
 from tests.e2e.browser import websocket_url
+from tests.e2e.tls_socket import TlsSocket
 from tests.helpers import ws_frame
 
 MASK = b"\x9a\x00\xff\x31"
@@ -67,7 +69,7 @@ class RawClient:
         raw.settimeout(_PATIENCE_S)
         raw.connect((parts.hostname, parts.port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = _in_tls(raw) if parts.scheme == "wss" else raw
+        self.socket: socket.socket | TlsSocket = _in_tls(raw) if parts.scheme == "wss" else raw
         self.frames = FrameReader()
         self.early: list[tuple[int, bytes]] = []
         self._upgrade(f"{parts.path}?{parts.query}", f"{parts.hostname}:{parts.port}")
@@ -125,8 +127,5 @@ class RawClient:
         self.socket.close()
 
 
-def _in_tls(raw: socket.socket) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(raw)
+def _in_tls(raw: socket.socket) -> TlsSocket:
+    return TlsSocket(raw, SSL.Context(SSL.TLS_CLIENT_METHOD), server_side=False)
