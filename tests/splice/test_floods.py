@@ -18,6 +18,7 @@ from tests.splice.sockets import FdReactor, SocketLeg
 from vncproxy.model import Ending, SessionFacts
 from vncproxy.splice.engine import Engine
 from vncproxy.splice.frames import MOST_AT_ONCE
+from vncproxy.splice.last_words import hear_out
 from vncproxy.web.intake import FRAMES_A_TURN, MOST_IDLE_FRAMES, MOST_UNSENT_BYTES
 from vncproxy.web.websocket import BrowserFactory, BrowserLeg
 
@@ -76,6 +77,7 @@ class Session:
         self.connection = ClientConnection(ours, self.protocol, reactor)
         self.connection.connected = 1
         self.connection.startReading()
+        hear_out(self.connection)
         self.protocol.makeConnection(self.connection)
         self.protocol.dataReceived(_HANDSHAKE)
         self.connection.doWrite()

@@ -366,6 +366,20 @@ class HeardOutTests(SynchronousTestCase):
             self.assertNotIn(self.leg.real, self.reactor.readers)
             self.reactor.advance(0.06)
         self.assertIn(self.leg.real, self.reactor.readers)
+        self.serve()
         self.leg.abort()
         self.reactor.advance(0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_reading_slowly_what_is_paused(self) -> None:
+        """Neither makes the other read sooner."""
+        self.leg.real.read_slowly()
+        self.leg.peer_sends_last(bytes(200_000))
+        self.serve()
+        self.leg.resume()
+        self.assertNotIn(self.leg.real, self.reactor.readers)
+        self.leg.pause()
+        self.reactor.advance(0.06)
+        self.assertNotIn(self.leg.real, self.reactor.readers)
+        self.leg.resume()
+        self.assertIn(self.leg.real, self.reactor.readers)

@@ -44,6 +44,7 @@ class HeardOut(Connection):
     _patience: IDelayedCall | None = None
     _next_drop: IDelayedCall | None = None
     _next_read: IDelayedCall | None = None
+    _is_paused = False
     _is_slow = False
     _end_is_known = False
     _reads_left = _MOST_READS
@@ -131,8 +132,24 @@ class HeardOut(Connection):
                 return CONNECTION_LOST
         if self._is_slow and self.connected:
             self.stopReading()
-            self._next_read = self.reactor.callLater(_TICK_S, self.resumeProducing)
+            self._next_read = self.reactor.callLater(_TICK_S, self._read_on)
         return None
+
+    def _read_on(self) -> None:
+        self._next_read = None
+        if not self._is_paused:
+            self.resumeProducing()
+
+    @override
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+        super().pauseProducing()
+
+    @override
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        if self._next_read is None:
+            super().resumeProducing()
 
     @property
     def _has_forgotten_its_reset(self) -> bool:
