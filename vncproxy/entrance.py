@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -61,14 +61,19 @@ class Entrance:
 
     def __init__(self, settings: Settings, clock: IReactorTime, with_tls: bool = True) -> None:
         self.trusted = TrustedProxies(trusted_items(settings))
-        self.tls = TlsServer(tls_options(settings), _now) if with_tls and settings.tls else None
+        # The connections that one of them has let in, or that it might forbid.
+        self._of_tls: set[PendingConnections] = set()
+        self._of_api_tls: set[PendingConnections] = set()
+        self.tls = None
+        if with_tls and settings.tls:
+            self.tls = TlsServer(tls_options(settings), _now, partial(_retire, self._of_tls))
         self._api_tls = None
         if settings.api.api_listen and settings.api.api_cert:
-            self._api_tls = TlsServer(api_tls_options(settings), _now)
+            retire = partial(_retire, self._of_api_tls)
+            self._api_tls = TlsServer(api_tls_options(settings), _now, retire)
         self._settings = settings
         self._clock = clock
         self._consoles_at: list[tuple[str, str]] = []
-        self._of_consoles: set[PendingConnections] = set()
 
     def before_consoles(
         self, site: HardenedSite, description: str, option: str = "[vncproxy] listen"
@@ -80,7 +85,7 @@ class Entrance:
         """
         listen = console_listener(self._settings, description, option)
         self._consoles_at.append((description, option))
-        self._of_consoles.add(site.hardening.pending)
+        self._of_tls.add(site.hardening.pending)
         return self._before(site, listen, self.tls, self._settings.default.ssl_only)
 
     def before_api(self, site: HardenedSite, description: str) -> IProtocolFactory:
@@ -90,6 +95,7 @@ class Entrance:
             ConfigError: its words can't be followed.
         """
         listen = api_listener(self._settings, description)
+        (self._of_api_tls if self._api_tls else self._of_tls).add(site.hardening.pending)
         return self._before(site, listen, self._api_tls or self.tls, tls_only=True)
 
     def before_metrics(self, site: HardenedSite, description: str) -> IProtocolFactory:
@@ -99,6 +105,7 @@ class Entrance:
             ConfigError: its words can't be followed.
         """
         listen = metrics_listener(self._settings, description)
+        self._of_tls.add(site.hardening.pending)
         return self._before(site, listen, self.tls, tls_only=True)
 
     def _before(
@@ -152,11 +159,12 @@ class Entrance:
         if options.cert is None and tls.options.cert == settings.default.cert:
             # It was there before: that it is missing now is a fault, and no wish.
             options = replace(options, cert=settings.default.cert)
-        was_required = tls.requires_certificates
         tls.reload(options)
-        if tls.requires_certificates and not was_required:
-            for pending in self._of_consoles:  # some came without
-                pending.retire()
+
+
+def _retire(let_in: Iterable[PendingConnections]) -> None:
+    for pending in let_in:
+        pending.retire()
 
 
 def console_listener(settings: Settings, description: str, option: str) -> ListenString:

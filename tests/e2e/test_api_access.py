@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import shutil
+import signal
 import socket
 import ssl
 import tempfile
@@ -20,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.certificates import Issued, issue
 from tests.e2e.fake_keystone import FakeKeystone
+from tests.e2e.handmade import connect
 from tests.e2e.pressure import Pressure
 from tests.e2e.programs import Gateway, becomes_true, free_port
 
@@ -117,7 +119,9 @@ class CertificateTests(AccessTestCase):
         files = {name: self.directory / f"{name}.pem" for name in ("ca", "api")}
         self.authority.write(files["ca"], self.directory / "ca.key")
         issue("127.0.0.1", issuer=self.authority).write(files["api"], files["api"])
-        return self.start("certificate,token", api_cert=files["api"], api_client_ca=files["ca"])
+        trusted = self.directory / "trusted.pem"
+        shutil.copy(files["ca"], trusted)
+        return self.start("certificate,token", api_cert=files["api"], api_client_ca=trusted)
 
     def as_client(self, client: Issued | None) -> None:
         """Show this certificate from now on."""
@@ -177,6 +181,33 @@ class CertificateTests(AccessTestCase):
         self.as_client(issue("", issuer=self.authority))
         self.assertEqual(self.ask()[0], 503)
         gateway.program.wait_for(r"api_callers_file: .*: \[root\] certificate is empty")
+
+    def test_a_ca_that_is_not_trusted_any_more(self) -> None:
+        """Who was let in by its certificate asks no more, on the connection that is open too."""
+        self.assertEqual(self.second_answer(by_signal=True), b"")
+
+    def test_a_ca_whose_file_has_changed(self) -> None:
+        """The same, where the gateway notices it by itself."""
+        self.assertEqual(self.second_answer(by_signal=False), b"")
+
+    def second_answer(self, by_signal: bool) -> bytes:
+        """Return the answer to a second request, of a caller whose CA was replaced before it."""
+        gateway = self.start_with_tls()
+        trusted = self.directory / "trusted.pem"
+        self.callers.write_text("[root]\ncertificate = CN=root\nadmin = yes\n")
+        self.as_client(issue("root", issuer=self.authority))
+        assert self.tls is not None
+        request = b"GET /v2.1/servers HTTP/1.1\r\nHost: api\r\n\r\n"
+        with connect(self.port, self.tls) as connection, contextlib.suppress(OSError):
+            connection.sendall(request)
+            self.assertIn(b"200 OK", connection.recv(4096))
+            issue("another CA", ca=True).write(trusted, self.directory / "other.key")
+            if by_signal:
+                gateway.program.signal(signal.SIGHUP)
+            gateway.program.wait_for("new certificates are served")
+            connection.sendall(request)
+            return connection.recv(4096)
+        return b""
 
 
 class GuessTests(AccessTestCase):

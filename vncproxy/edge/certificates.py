@@ -75,6 +75,18 @@ class TlsOptions:
             paths.add(self.client_ca)
         return [_state(path) for path in sorted(paths)]
 
+    def client_ca_content(self) -> bytes | None:
+        """Return what the file of the clients' CAs holds; None where no certificate counts.
+
+        A file that can't be read holds nothing; to load it says what is wrong with it.
+        """
+        if self.client_certificates == "off" or not self.client_ca:
+            return None
+        try:
+            return Path(self.client_ca).read_bytes()
+        except OSError:
+            return b""
+
 
 def _pem_files(directory: str) -> Iterator[str]:
     return (str(path) for path in Path(directory).iterdir() if path.suffix == ".pem")

@@ -20,6 +20,10 @@ _BETWEEN_WARNINGS = datetime.timedelta(days=1)
 _FIRST_LABEL = re.compile(r"^[^.]+")
 
 
+def _nobody_was_let_in() -> None:
+    """Do nothing: there are no connections yet that could be closed."""
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class TlsServer:
     """Our side of clients' TLS.
@@ -34,6 +38,8 @@ class TlsServer:
     Args:
         options: what to serve.
         now: the time of day, in UTC.
+        on_stricter: called when connections may be open that would not be let in as they are any
+            more: a certificate is required now, or the CAs of clients' certificates are others.
 
     Raises:
         ConfigError: a file can't be used.
@@ -41,9 +47,16 @@ class TlsServer:
 
     _log = Logger()
 
-    def __init__(self, options: TlsOptions, now: Callable[[], datetime.datetime]) -> None:
+    def __init__(
+        self,
+        options: TlsOptions,
+        now: Callable[[], datetime.datetime],
+        on_stricter: Callable[[], None] = _nobody_was_let_in,
+    ) -> None:
         self.options = options
         self._now = now
+        self._on_stricter = on_stricter
+        self._client_ca: bytes | None = None
         self._seen: Sequence[object] = ()
         self._warned: datetime.datetime | None = None
         self._serve()
@@ -62,6 +75,7 @@ class TlsServer:
     def reload(self, options: TlsOptions) -> None:
         """Serve what these options name; where it can't be used, go on with what there is."""
         self.options = options
+        before = self.requires_certificates, self._client_ca
         try:
             self._serve()
         except ConfigError as error:
@@ -71,11 +85,17 @@ class TlsServer:
                 "new certificates are served: {files}",
                 files=", ".join(certificate.path for certificate in self._certificates),
             )
+            was_required, client_ca = before
+            newly_required = self.requires_certificates and not was_required
+            if newly_required or (client_ca is not None and client_ca != self._client_ca):
+                self._on_stricter()
 
     def _serve(self) -> None:
         # Taken before the files are read, so that what changes meanwhile is noticed next time.
         self._seen = self.options.fingerprint()
+        client_ca = self.options.client_ca_content()
         self._certificates = load_certificates(self.options)
+        self._client_ca = client_ca
         self._default = self._certificates[0]
         self.requires_certificates = self.options.client_certificates == "required"
         self._by_name = _by_name(self._certificates)
