@@ -24,6 +24,7 @@ from tests.e2e.fake_keystone import FakeKeystone
 from tests.e2e.handmade import connect
 from tests.e2e.pressure import Pressure
 from tests.e2e.programs import Gateway, becomes_true, free_port
+from tests.e2e.test_origins import answer
 
 _WEB = "11111111-1111-4111-8111-111111111111"
 _DB = "22222222-2222-4222-8222-222222222222"
@@ -208,6 +209,25 @@ class CertificateTests(AccessTestCase):
             connection.sendall(request)
             return connection.recv(4096)
         return b""
+
+
+class HostTests(AccessTestCase):
+    def test_one_host(self) -> None:
+        """A Host of another form is 400 on API and metrics, also where a WebSocket is asked for."""
+        metrics = free_port()
+        gateway = self.start("token", metrics_listen=f"tcp:{metrics}:interface=127.0.0.1")
+        gateway.program.wait_for(f"listening on tcp:{metrics}")
+        for port, target in (
+            *((self.port, "/"), (self.port, "/api-assets/servers.js"), (self.port, "/v2.1/servers")),
+            (metrics, "/metrics"),
+        ):
+            for lines in ([], ["Host: a b"], ["Host: u@a"]):
+                for upgrade in (False, True):
+                    status, _ = answer(port, target, "Accept: text/html", *lines, upgrade=upgrade)
+                    self.assertEqual(status, 400, (target, lines, upgrade))
+            for host in ("a", "b"):
+                status, _ = answer(port, f"http://b{target}", f"Host: {host}", upgrade=True)
+                self.assertEqual(status == 400, host == "a", target)
 
 
 class GuessTests(AccessTestCase):

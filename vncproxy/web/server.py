@@ -70,6 +70,7 @@ class HardenedSite(Site):
     """
 
     noisy = False
+    judges_upgrades = False  # whether a subclass judges, and counts, requests for a WebSocket
     _log = Logger()
 
     def __init__(
@@ -95,7 +96,7 @@ class HardenedSite(Site):
     def getResourceFor(self, request: Request) -> IResource:
         set_common_headers(request, self._frame_ancestors)
         self.hardening.forwarding.apply(request)
-        if not wants_websocket(request):  # those are judged, and counted, by whoever takes them
+        if not (self.judges_upgrades and wants_websocket(request)):
             try:
                 check_target(request)
             except Malformed as error:

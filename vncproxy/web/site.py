@@ -91,6 +91,8 @@ class ConsoleSite(HardenedSite):
         frame_ancestors: who may frame the pages.
     """
 
+    judges_upgrades = True
+
     def __init__(
         self,
         pages: Resource,
