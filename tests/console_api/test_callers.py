@@ -108,6 +108,14 @@ class AddTests(FileTestCase):
             self.assertRaises(CallersFault, add_caller, self.path, Caller(name, admin=True))
         self.assertEqual(self.path.read_text(), before)
 
+    def test_items_that_would_be_more(self) -> None:
+        """What is given as one server or project gives no other right by its line or its commas."""
+        add_caller(self.path, Caller("kim", ("web",)))
+        for item in ("web\nadmin = yes", "web\r\n[root]", "web, *", "", " ", " web", "web\0"):
+            for caller in (Caller("lee", (item,)), Caller("lee", (), (item,))):
+                self.assertRaises(CallersFault, add_caller, self.path, caller)
+        self.assertEqual(callers_in(self.path), [Caller("kim", ("web",))])
+
     def test_a_directory_that_can_not_be_made(self) -> None:
         """Is named."""
         path = Path("/proc/nowhere/callers.conf")

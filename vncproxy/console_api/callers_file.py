@@ -160,6 +160,10 @@ def add_caller(path: Path, caller: Caller) -> str:
     """
     if not _NAME.fullmatch(caller.name):
         raise CallersFault("a name has up to 64 letters, digits and @._-")
+    for item in (*caller.servers, *caller.projects):
+        # Another line would be another option, and what follows a comma another server.
+        if item != item.strip() or not item or "," in item or not item.isprintable():
+            raise CallersFault(f"{item!r} is no server and no project; give each on its own")
     if path.exists() and caller.name in [known.name for known in callers_in(path)]:
         raise CallersFault(f"{path} has a section [{caller.name}] already; choose another name")
     token = PREFIX + secrets.token_urlsafe(32)
