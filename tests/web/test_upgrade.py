@@ -130,11 +130,13 @@ class HandshakeTests(UpgradeTestCase):
         faults: list[tuple[dict[str, str | None], str]] = [
             ({"connection": "close"}, "Connection"),
             ({"sec_websocket_version": "12"}, "Sec-WebSocket-Version"),
+            ({"sec_websocket_version": "8"}, "Sec-WebSocket-Version"),
             ({"sec_websocket_version": None}, "Sec-WebSocket-Version"),
             ({"sec_websocket_key": None}, "Sec-WebSocket-Key"),
             ({"sec_websocket_key": "c2hvcnQ="}, "Sec-WebSocket-Key"),
             ({"sec_websocket_key": "***"}, "Sec-WebSocket-Key"),
             ({"sec_websocket_protocol": "base64"}, "binary"),
+            ({"sec_websocket_protocol": "binary, binary"}, "binary"),
             ({"host": None}, "Host"),
         ]
         for changes, named in faults:

@@ -21,7 +21,7 @@ from vncproxy.model import Token
 from vncproxy.web.authority import Authority
 from vncproxy.web.origin import Origin
 
-_VERSIONS = (b"8", b"13")
+_VERSION = b"13"  # 8 is a draft, whose browsers told the origin in another header
 _SUBPROTOCOL = b"binary"
 _SHOWN_BYTES = 100
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
@@ -142,12 +142,14 @@ def check_handshake(request: Request) -> None:
         raise Malformed("the Connection header does not name Upgrade")
     if request.content is not None and request.content.read(1):
         raise Malformed("a WebSocket handshake has no body")
-    if _only(request, b"sec-websocket-version") not in _VERSIONS:
+    if _only(request, b"sec-websocket-version") != _VERSION:
         raise Malformed("Sec-WebSocket-Version must be 13")
     if not _is_key(_only(request, b"sec-websocket-key")):
         raise Malformed("Sec-WebSocket-Key must be 16 bytes in base64")
     if subprotocols(request) and _SUBPROTOCOL not in subprotocols(request):
         raise Malformed("the only subprotocol is binary; base64 ended with noVNC 0.6")
+    if len(set(subprotocols(request))) < len(subprotocols(request)):
+        raise Malformed("a subprotocol such as binary is offered once")  # RFC 6455 §4.1
 
 
 def came_by_tls(request: Request) -> bool:

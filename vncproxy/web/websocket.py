@@ -343,7 +343,7 @@ class BrowserFactory(WebSocketServerFactory):
         self._clock = clock
         self._turns = Turns(clock)
         self.setProtocolOptions(
-            versions=[8, 13],
+            versions=[13],
             webStatus=False,
             requireMaskedClientFrames=True,
             maxFramePayloadSize=max_message_size,
