@@ -28,6 +28,8 @@ class SecretsTests(SynchronousTestCase):
             *(f"path=%3Ftoken%3D{_TOKEN}", f"%253Ftoken%253D{_TOKEN}", f"TOKEN={_TOKEN}"),
             *(f"X-Auth-Token: {_TOKEN}", f"{{'x-subject-token': '{_TOKEN}'}}"),
             *(f"/v2.1/os-console-auth-tokens/{_TOKEN}", f"OS-Console-Auth-Tokens%2f{_TOKEN}"),
+            *(f"qemu+tcp://root:{_TOKEN}@host/system", f"http://:{_TOKEN}@host:5000/v3"),
+            *(f"ssl_ca=/ca.pem&password={_TOKEN}&x=y", f"mysql://host/db?PASSWD={_TOKEN}"),
             *(f"os-console-auth-tokens%252F{_TOKEN}", f"os-console-auth-tokens//{_TOKEN}/x"),
         ):
             shown = without_secrets(text)
@@ -51,7 +53,7 @@ class SecretsTests(SynchronousTestCase):
         for text in (
             f"novnc of web ({_TOKEN}), token 83a19698e2e0 until 1795570484",
             *(f"req-{_TOKEN} root: GET /os-console-auth-tokens/83a19698e2e0: 200", "vnc_auto.html"),
-            "no token was sent",
+            *("no token was sent", "http://127.0.0.1:6080/@x", "https://[::1]:6080, a@b"),
         ):
             self.assertEqual(without_secrets(text), text)
 

@@ -25,6 +25,9 @@ _SECRETS = (
         ),
         rf"\1{HIDDEN}",
     ),
+    # The password of whoever a URL names, and what is called one in a URL's query.
+    (re.compile(r"(://[^/\s:@'\"]{0,255}:)[^/\s@'\"]+(?=@)"), rf"\1{HIDDEN}"),
+    (re.compile(rf"((?:^|[?&\s])(?:password|passwd)=){_REST}", re.IGNORECASE), rf"\1{HIDDEN}"),
     (
         re.compile(
             rf"(os-console-auth-tokens(?:/|%(?:25)*2F)+)(?![0-9a-f]{{12}}(?![\w%-])){_REST}",

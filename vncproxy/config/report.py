@@ -13,6 +13,7 @@ from oslo_config import cfg
 from vncproxy.config.ignored import REASONS
 from vncproxy.config.options import OPTIONS
 from vncproxy.config.read import ConfigError, OptionFiles
+from vncproxy.redaction import without_secrets
 
 _NOT_OURS = "no console proxy reads it"
 _NOBODYS = "nova has no such option here, nor has vncproxy; nothing is done with it"
@@ -94,7 +95,8 @@ def _shown(option: cfg.Opt, value: object) -> str:
         return "unset"
     if option.secret:
         return "***"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    # A URL, or a database's parameters, may hold a password too.
+    return without_secrets(", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def _known() -> Iterator[tuple[tuple[str, str], tuple[cfg.Opt, str]]]:
