@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
@@ -17,6 +18,8 @@ from twisted.trial.unittest import TestCase
 from vncproxy.errors import TargetForbidden
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_socket import CheckedSocket
+
+_SOMEBODY = 4321
 
 
 class _Waiting(Protocol):
@@ -113,6 +116,34 @@ class CheckedSocketTests(TestCase):
         ):
             with self.assertRaises(TargetForbidden):
                 await self.reached(path)
+
+    async def test_links_of_other_people(self) -> None:
+        """Lead to their own sockets only, wherever on the way they are: not to what we may reach."""
+        if os.geteuid():
+            raise SkipTest("only root gives files to others")
+        self.rules = TargetRules([str(self.consoles.parent)])
+        (self.consoles / "link").symlink_to("../secrets/engine.sock")
+        (self.consoles / "directory").symlink_to(self.secrets)
+        (self.consoles / "indirect").symlink_to("directory/../secrets/./engine.sock")
+        paths = [self.consoles / name for name in ("link", "directory/engine.sock", "indirect")]
+        for path in paths:
+            self.assertEqual(await self.reached(path), b"engine")
+        for link in ("link", "directory"):
+            os.lchown(self.consoles / link, _SOMEBODY, -1)
+        for path in paths:
+            with self.assertRaises(TargetForbidden) as caught:
+                await self.reached(path)
+            self.assertIn(f"of user {_SOMEBODY}", str(caught.exception))
+        os.chown(self.secrets / "engine.sock", _SOMEBODY, -1)
+        for path in paths:
+            self.assertEqual(await self.reached(path), b"engine")
+
+    async def test_links_in_a_circle(self) -> None:
+        """Are an error, and end."""
+        (self.consoles / "one").symlink_to("two")
+        (self.consoles / "two").symlink_to("one")
+        with self.assertRaises(OSError):
+            await self.reached(self.consoles / "one")
 
     async def test_nobody_listens(self) -> None:
         """An error that says so."""

@@ -6,7 +6,9 @@ again after that, in which a link could have been put meanwhile.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,8 @@ from zope.interface import implementer
 
 from vncproxy.errors import TargetForbidden
 
+_MOST_LINKS = 40  # Linux' own bound
+
 
 @implementer(IStreamClientEndpoint)
 class CheckedSocket:
@@ -24,7 +28,8 @@ class CheckedSocket:
 
     Args:
         reactor: connects.
-        path: absolute; links in it are followed.
+        path: absolute; links in it are followed, but those of other people than the socket's
+            owner, root and ourselves: they lead us where they may not go.
         timeout_s: seconds, > 0, for the connection.
         check: raises ``TargetForbidden`` for a path, without links, where no console may be.
     """
@@ -49,7 +54,7 @@ class CheckedSocket:
             self._check(real)
             if not hasattr(os, "O_PATH"):  # not Linux: the best there is
                 return self._dial(real, protocolFactory)
-            descriptor = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = _open(self._path)
         except (TargetForbidden, OSError, ValueError):  # the last: a zero byte in the path
             return fail()
         opened = f"/proc/self/fd/{descriptor}"
@@ -69,3 +74,55 @@ class CheckedSocket:
         endpoint = UNIXClientEndpoint(self._reactor, path, self._timeout_s)
         connecting: Deferred[IProtocol] = endpoint.connect(factory)
         return connecting
+
+
+def _open(path: str) -> int:
+    """Return a descriptor of the file at a path, whose links are looked at as they are followed.
+
+    Raises:
+        TargetForbidden: a link is neither root's, nor ours, nor of the file's owner.
+        OSError: there is no such file.
+    """
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    names = _reversed(path)
+    makers: dict[int, str] = {}
+    links = 0
+    here = os.open("/", flags)
+    try:
+        while names:
+            name = names.pop()
+            found = os.open(name, flags, dir_fd=here)
+            status = os.fstat(found)
+            if not stat.S_ISLNK(status.st_mode):
+                os.close(here)
+                here = found
+                continue
+            try:
+                target = os.readlink("", dir_fd=found)
+            finally:
+                os.close(found)
+            makers.setdefault(status.st_uid, name)
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if target.startswith("/"):
+                os.close(here)
+                here = -1
+                here = os.open("/", flags)
+            names += _reversed(target)
+        trusted = {0, os.geteuid(), os.fstat(here).st_uid}
+        for maker, name in makers.items():
+            if maker not in trusted:
+                raise TargetForbidden(
+                    f"on the way to the UNIX socket {path} the link {name} is of user {maker}, who "
+                    "is neither root, nor the gateway, nor the socket's owner"
+                )
+    except BaseException:
+        if here >= 0:
+            os.close(here)
+        raise
+    return here
+
+
+def _reversed(path: str) -> list[str]:
+    return [name for name in reversed(path.split("/")) if name]
