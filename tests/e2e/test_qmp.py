@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import socket
 import tempfile
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -100,6 +102,24 @@ class QmpDriverTests(QmpTestCase):
         for console_type in ("spice-html5", "serial"):
             with self.assertRaises(NoSuchConsole):
                 await self.console("plain", console_type)
+
+    async def test_a_socket_of_somebody_else(self) -> None:
+        """Is no console of this machine, whatever its QEMU says: it may be anybody's."""
+        if os.geteuid():
+            raise SkipTest("only root gives files to others")
+        path = self.directory / "vnc"
+        self.addCleanup(path.unlink, missing_ok=True)
+        self.qemu("plain", "-vnc", f"unix:{path}")
+        self.assertTrue(becomes_true(path.exists))
+        os.chown(path, 4321, -1)
+        with self.assertRaises(NoSuchConsole) as caught:
+            await self.console("plain", "novnc")
+        self.assertIn("is of user 4321, but its monitor", str(caught.exception))
+        os.chown(self.directory / "plain.qmp", 4321, -1)
+        self.assertEqual((await self.console("plain", "novnc")).host, str(path))
+        path.unlink()
+        with self.assertRaises(NoSuchConsole):
+            await self.console("plain", "novnc")
 
     async def test_two_of_one_name(self) -> None:
         """Their ids tell them apart."""

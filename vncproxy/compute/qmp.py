@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError
@@ -21,6 +22,7 @@ from vncproxy.compute.interface import (
     HostFault,
     HostUnreachable,
     Listing,
+    NoSuchConsole,
     Server,
     ServerNotFound,
 )
@@ -89,7 +91,10 @@ class QmpDriver:
         if answers is None or id_of(answers, server.host) != server.id:
             raise ServerNotFound(f"Server {server.name} could not be found.")
         listening = usable(consoles_of(answers), console_type, server.name)
-        return dialled(listening, console_type, server.name, _HERE)
+        console = dialled(listening, console_type, server.name, _HERE)
+        if console.host.startswith("/"):
+            _check_owner(console, server)
+        return console
 
     def stop(self) -> None:
         """Do nothing: no connection outlives its question."""
@@ -159,6 +164,28 @@ class QmpDriver:
                     raise
             # EAGAIN, for which Twisted has no word: too many clients wait for this monitor.
             await deferLater(self._reactor, _QUEUE_S)
+
+
+def _check_owner(console: Console, server: Server) -> None:
+    """Check that the socket that a QEMU names as its console is of whoever runs that QEMU.
+
+    The guest of a QEMU may have taken it over. It reaches what its user reaches, and what it says
+    must not lead it, by way of the gateway, to sockets that the gateway reaches besides.
+
+    Raises:
+        NoSuchConsole: it is somebody else's, or is not there.
+    """
+    words = f"The console of server {server.name} can't be reached."
+    try:
+        owner, monitors = os.stat(console.host).st_uid, os.stat(server.host).st_uid
+    except (OSError, ValueError) as error:
+        raise NoSuchConsole(words, f"{words} {console.host}: {error}") from error
+    if owner != monitors:
+        raise NoSuchConsole(
+            words,
+            f"{words} Its socket {console.host} is of user {owner}, but its monitor "
+            f"{server.host} of user {monitors}; let QEMU make both",
+        )
 
 
 class _Conversation(Protocol):
