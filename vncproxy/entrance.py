@@ -60,7 +60,8 @@ class Entrance:
     """
 
     def __init__(self, settings: Settings, clock: IReactorTime, with_tls: bool = True) -> None:
-        self.trusted = TrustedProxies(trusted_items(settings))
+        self._trusted_items = trusted_items(settings)
+        self.trusted = TrustedProxies(self._trusted_items)
         # The connections that one of them has let in, or that it might forbid.
         self._of_tls: set[PendingConnections] = set()
         self._of_api_tls: set[PendingConnections] = set()
@@ -71,6 +72,7 @@ class Entrance:
         if settings.api.api_listen and settings.api.api_cert:
             retire = partial(_retire, self._of_api_tls)
             self._api_tls = TlsServer(api_tls_options(settings), _now, retire)
+        self._of_balancers: set[PendingConnections] = set()
         self._settings = settings
         self._clock = clock
         self._consoles_at: list[tuple[str, str]] = []
@@ -113,6 +115,8 @@ class Entrance:
     ) -> IProtocolFactory:
         if not listen.proxy_header and not listen.https:
             return site
+        if listen.proxy_header:
+            self._of_balancers.add(site.hardening.pending)
         rules = FirstByteRules(
             trusted=self.trusted,
             proxy_header=listen.proxy_header,
@@ -144,13 +148,20 @@ class Entrance:
         """Give what a reload can change here."""
         yield Part(
             ("[vncproxy] trusted_proxies",),
-            lambda settings: self.trusted.replace(trusted_items(settings)),
+            self._reload_trusted,
         )
         if self.tls is not None:
             yield Part(_TLS_OPTIONS, partial(self._reload_tls, self.tls))
         if self._api_tls is not None:
             api_tls = self._api_tls
             yield Part(_API_TLS_OPTIONS, lambda new: api_tls.reload(api_tls_options(new)))
+
+    def _reload_trusted(self, settings: Settings) -> None:
+        before, items = self._trusted_items, trusted_items(settings)
+        self.trusted.replace(items)
+        self._trusted_items = items
+        if set(before) - set(items):  # some are here whose word counted
+            _retire(self._of_balancers)
 
     def _reload_tls(self, tls: TlsServer, settings: Settings) -> None:
         options = tls_options(settings)

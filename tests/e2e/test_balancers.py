@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import tempfile
 import threading
 import urllib.request
@@ -183,3 +185,45 @@ class NginxTests(BalancerTestCase):
         self.stop_a_node_under_load()
         for log in self.directory.glob("*.log"):
             self.assertNotIn("token", log.read_text())
+
+
+class ProxyHeaderTests(SynchronousTestCase):
+    """A listener behind a balancer that adds nothing but its PROXY header."""
+
+    def setUp(self) -> None:
+        self.port = free_port()
+        listen = f"haproxy:tcp:{self.port}:interface=127.0.0.1"
+        self.gateway = Gateway({"listen": listen, "trusted_proxies": "127.0.0.1"}, ("--debug",))
+        self.addCleanup(self.gateway.stop)
+
+    def test_a_client_that_is_not_named(self) -> None:
+        """Can't name itself: the balancer has not looked at what it sends."""
+        nobody = b"\r\n\r\n\0\r\nQUIT\n"
+        headers = b"X-Forwarded-For: 198.51.100.66\r\nX-Forwarded-Proto: https\r\n"
+        request = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n" + headers
+        for header in (b"PROXY UNKNOWN\r\n", nobody + b"\x20\0\0\0", nobody + b"\x21\0\0\0"):
+            with connect(self.port) as connection, connection.makefile("rb") as answer:
+                connection.sendall(header + request + b"\r\n")
+                self.assertIn(b"200 OK", answer.readline())
+        lines = r"(?s)(127\.0\.0\.1 GET /healthz 200.*){3}"
+        self.gateway.program.wait_for(lines)
+        self.assertNotIn("198.51.100.66", self.gateway.log)
+
+    def test_a_balancer_that_is_not_trusted_any_more(self) -> None:
+        """What it has opened is closed: before its header, behind it, and between two requests."""
+        header = b"PROXY TCP4 198.51.100.7 127.0.0.1 50000 6080\r\n"
+        request = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(connect(self.port)) for _ in range(3)]
+            opened[1].sendall(header)
+            opened[2].sendall(header + request)
+            self.assertIn(b"200 OK", opened[2].recv(4096))
+            config = self.gateway.config_file.read_text()
+            changed = config.replace("trusted_proxies = 127.0.0.1", "trusted_proxies = 10.9.9.9")
+            self.gateway.config_file.write_text(changed)
+            self.gateway.program.signal(signal.SIGHUP)
+            self.gateway.program.wait_for(r"reloaded; changed: \[vncproxy\] trusted_proxies")
+            for connection, rest in zip(opened, (header + request, request, request), strict=True):
+                with contextlib.suppress(OSError):
+                    connection.sendall(rest)
+                    self.assertEqual(connection.recv(4096), b"")

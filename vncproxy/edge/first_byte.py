@@ -41,6 +41,14 @@ _NOT_TLS_ANSWER = (
 )
 
 
+def names_no_client(accepted: object) -> bool:
+    """Return whether a balancer's PROXY header named no client for this accepted transport.
+
+    Who it is for is not known then, and what the request says of that is not the balancer's word.
+    """
+    return getattr(accepted, "names_no_client", False)
+
+
 @dataclass(frozen=True, slots=True)
 class FirstByteRules:
     """What a listener asks of a connection before the site sees it.
@@ -134,10 +142,12 @@ class FirstByte(Protocol):
         self._header_awaited = factory.rules.proxy_header
         self._deadline: IDelayedCall | None = None
         self._refused = False
+        self._balancer: str | None = None
 
     @override
     def connectionMade(self) -> None:
-        if self._header_awaited and self._peer() not in self._rules.trusted:
+        self._balancer = self._peer()
+        if self._header_awaited and self._balancer not in self._rules.trusted:
             self._refuse("this listener is for the balancers of [vncproxy] trusted_proxies")
         elif self._factory.pending.enter(self.transport, self):
             self._deadline = self._factory.clock.callLater(self._rules.timeout_s, self._too_late)
@@ -169,7 +179,9 @@ class FirstByte(Protocol):
         """Do nothing: it has yet to become a client."""
 
     def retire(self) -> None:
-        """Do nothing: what it will be held to are the new rules."""
+        """Close it, if it is of a balancer that is trusted no more; all else will be held to."""
+        if self._rules.proxy_header and self._balancer not in self._rules.trusted:
+            self.give_way()
 
     def _peer(self) -> str | None:
         """Return the peer's address; None for a UNIX socket's."""
@@ -187,6 +199,8 @@ class FirstByte(Protocol):
         self._held = self._held[header.length :]
         if header.client is not None:
             self._set_peer(*header.client)
+        else:
+            cast("Any", self.transport).names_no_client = True
 
     def _set_peer(self, host: str, port: int) -> None:
         """Let the transport tell the client's address instead of the balancer's."""

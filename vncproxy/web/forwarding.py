@@ -12,8 +12,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.server import Request
 
+from vncproxy.edge.first_byte import names_no_client
 from vncproxy.edge.forwarded import client_of, forwarded, scheme_of, x_forwarded_for
 from vncproxy.edge.networks import TrustedProxies, plain_address
+from vncproxy.edge.pending import accepted_transport
 from vncproxy.edge.tls import client_name
 
 _PROTO = b"x-forwarded-proto"
@@ -52,6 +54,12 @@ class Forwarding:
 
     def _believe(self, request: Request, peer: str | None) -> None:
         headers = request.requestHeaders
+        if request.channel is not None:
+            accepted = accepted_transport(request.channel.transport)
+            if names_no_client(accepted):  # the balancer has not looked into the request
+                _set_client(request, peer)
+                headers.removeHeader(_PROTO)
+                return
         read = forwarded if self._header == "forwarded" else x_forwarded_for
         client = client_of(peer, read(headers.getRawHeaders(self._header, [])), self.trusted)
         _set_client(request, client.client)
