@@ -118,7 +118,7 @@ class CheckedSocketTests(TestCase):
                 await self.reached(path)
 
     async def test_links_of_other_people(self) -> None:
-        """Lead to their own sockets only, wherever on the way they are: not to what we may reach."""
+        """Lead to their own sockets only, wherever on the way they are."""
         if os.geteuid():
             raise SkipTest("only root gives files to others")
         self.rules = TargetRules([str(self.consoles.parent)])

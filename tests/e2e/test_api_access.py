@@ -218,7 +218,11 @@ class HostTests(AccessTestCase):
         gateway = self.start("token", metrics_listen=f"tcp:{metrics}:interface=127.0.0.1")
         gateway.program.wait_for(f"listening on tcp:{metrics}")
         for port, target in (
-            *((self.port, "/"), (self.port, "/api-assets/servers.js"), (self.port, "/v2.1/servers")),
+            *(
+                (self.port, "/"),
+                (self.port, "/api-assets/servers.js"),
+                (self.port, "/v2.1/servers"),
+            ),
             (metrics, "/metrics"),
         ):
             for lines in ([], ["Host: a b"], ["Host: u@a"]):

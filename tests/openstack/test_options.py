@@ -230,30 +230,12 @@ class ReportTests(FilesTestCase):
         """What was understood, what is ignored and why, and what is wrong."""
         found = self.report(
             "[DEFAULT]\ntransport_url = rabbit://u:s3cret@h/\nnovncproxy_port = 1\nrecord = x\n"
-            "cpu_allocation_ratio = 1
-reserved_host_cpus = 1
-"
-            "[database]
-connection = mysql://u:s3cret@h/
-"
-            "max_retries = -1
-[vnc]
-server_listen = ::
-novncproxy_hots = ::
-keymap = de
-"
-            "auth_schemes = magic
-[api_database]
-connection_parameters = ssl=1&password=s3cret
-"
-            "[keystone_authtoken]
-auth_url = http://u:s3cret@h/v3
-"
-            "[oslo_messaging_rabbit]
-ssl = True
-[vncproxy]
-lissen = a
-"
+            "cpu_allocation_ratio = 1\nreserved_host_cpus = 1\n"
+            "[database]\nconnection = mysql://u:s3cret@h/\n"
+            "max_retries = -1\n[vnc]\nserver_listen = ::\nnovncproxy_hots = ::\nkeymap = de\n"
+            "auth_schemes = magic\n[api_database]\nconnection_parameters = ssl=1&password=s3cret\n"
+            "[keystone_authtoken]\nauth_url = http://u:s3cret@h/v3\n"
+            "[oslo_messaging_rabbit]\nssl = True\n[vncproxy]\nlissen = a\n"
         )
         self.assertEqual(
             {option: report.state for option, report in found.items()},
