@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -25,6 +26,7 @@ from vncproxy.config.read import ConfigError
 from vncproxy.redaction import without_secrets
 from vncproxy.reload import Part
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for ends of lines, and tabs
 _MODE = 0o640  # of a new file: hosts, machines and clients stand in it
 
 
@@ -110,6 +112,8 @@ def _of_worker(
 
 def _text_line(event: LogEvent) -> str | None:
     line = formatEventAsClassicLogText(event)
+    if line:  # what a terminal would obey, from whoever chose a name that stands here
+        line = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
     if line and "worker" in event:
         return line.replace("[", f"[worker {event['worker']} ", 1)
     return line

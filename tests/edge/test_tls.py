@@ -275,6 +275,9 @@ class ClientCertificatesTests(TlsTestCase):
                 unnamed = issue("", hosts=(), issuer=self.ca, identities=names)
                 shown = Handshake(self.served(demand), client=self.client(unnamed))
                 self.assertEqual(client_name(shown.server), shown_as)
+            forger = issue("x\n2026 forged\x1b[2J", issuer=self.ca)
+            shown = Handshake(self.served(demand), client=self.client(forger))
+            self.assertEqual(client_name(shown.server), "CN=x?2026 forged?[2J")
             strangers = issue("mallory"), issue("old", issuer=self.ca, days=-1)
             for stranger in strangers:
                 with self.assertRaises(SSL.Error):

@@ -146,4 +146,6 @@ def client_name(connection: SSL.Connection | None) -> str | None:
     certificate = connection.get_peer_certificate() if connection is not None else None
     if certificate is None:
         return None
-    return next(iter(identities_of(certificate)), "a certificate without a name")
+    name = next(iter(identities_of(certificate)), "a certificate without a name")
+    # A CA may let others choose their names, and these would begin lines of their own.
+    return "".join(character if character.isprintable() else "?" for character in name)
