@@ -13,7 +13,14 @@ from vncproxy.target_rules import TargetRules
 
 _METADATA = (
     *("169.254.169.254", "169.254.0.23", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
-    *("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fe80::a9fe:a9fe"),
+    *(
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+        "fe80::a9fe:a9fe",
+    ),
 )
 # Each is 169.254.169.254 within an IPv6 address.
 _EMBEDDED = (

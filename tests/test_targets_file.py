@@ -59,7 +59,7 @@ class TargetsFileTests(SynchronousTestCase):
         return credentials.password if credentials else None
 
     def test_one_host_by_all_its_names(self) -> None:
-        """An IPv6 address in any spelling, a host's name in any case."""
+        """An address in any spelling, a host's name in any case, with the root's dot or without."""
         self.write(_SAMPLE)
         for host in ("fd00::7", "FD00::7", "fd00:0:0::7", "fd00:0000:0000:0000:0000:0000:0:0007"):
             self.assertEqual(self.password_of(host, 5900), "six", host)
@@ -67,7 +67,12 @@ class TargetsFileTests(SynchronousTestCase):
         self.assertEqual(self.password_of("NODE3.Lab.Example", 1), "other")
         self.write("[[FD00:0::0007]:*]\npassword = six\n[Lab:5900]\npassword = lab\n")
         self.assertEqual(self.password_of("fd00::7", 1), "six")
-        self.assertEqual(self.password_of("lab", 5900), "lab")
+        for host in ("lab", "LAB", "lab."):
+            self.assertEqual(self.password_of(host, 5900), "lab")
+        self.write("[10.0.0.5:*]\npassword = four\n[[::ffff:10.0.0.6]:*]\npassword = mapped\n")
+        for host in ("10.0.0.5", "::ffff:10.0.0.5", "::FFFF:a00:5"):
+            self.assertEqual(self.password_of(host, 1), "four", host)
+        self.assertEqual(self.password_of("10.0.0.6", 1), "mapped")
 
     def test_unix_sockets(self) -> None:
         """By path, with ``*`` in it; the word ``unix:`` may be left out."""

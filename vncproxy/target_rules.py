@@ -21,9 +21,10 @@ _NEVER = tuple(
         # An IPv4 address stands in these, but where depends on the translator (RFC 8215), or it is
         # that of a tunnel's end (Teredo).
         *("64:ff9b:1::/48", "2001::/32"),
-        # Metadata of Alibaba Cloud, Azure, Oracle, AWS, Google, Oracle again, and Scaleway.
+        # Metadata of Alibaba Cloud, Azure, Oracle, AWS (and its pods' credentials), Google, Oracle
+        # again, and Scaleway.
         *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
-        *("fd00:ec2::254/128", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
+        *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
     )
 )
 # In these stands the IPv4 address that is reached, with so many bits behind it.

@@ -97,15 +97,16 @@ class _Servers:
 
 
 def _spelled(host: str) -> str | None:
-    """Return an IPv6 address in its one spelling; None for anything else."""
+    """Return an IPv6 address in its one spelling, the IPv4 address in one; None for anything else."""
     try:
-        return str(ipaddress.IPv6Address(host)).lower()
+        address = ipaddress.IPv6Address(host)
     except ValueError:
         return None
+    return str(address.ipv4_mapped or address).lower()  # a mapped one reaches the IPv4 server
 
 
 def _canonical(host: str) -> str:
-    return _spelled(host) or host.lower()
+    return _spelled(host) or host.lower().removesuffix(".")  # a name from the root is that name
 
 
 class TargetsFile:
