@@ -97,7 +97,7 @@ class _Servers:
 
 
 def _spelled(host: str) -> str | None:
-    """Return an IPv6 address in its one spelling, the IPv4 address in one; None for anything else."""
+    """Return an IPv6 address in its one spelling, or the IPv4 address in it; else None."""
     try:
         address = ipaddress.IPv6Address(host)
     except ValueError:
