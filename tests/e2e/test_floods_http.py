@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -152,7 +153,7 @@ class SlowReaderTests(FloodTestCase):
 
 class HalfSentTests(FloodTestCase):
     def test_many_half_sent_requests(self) -> None:
-        """Headers that never end are held of no more than a megabyte; others are served."""
+        """Headers that never end are held of no more than three megabytes; others are served."""
         with Pressure(self.gateway) as pressure:
             for _ in range(300):
                 sender = self.connect(self.gateway.port)
@@ -162,7 +163,72 @@ class HalfSentTests(FloodTestCase):
             pressure.wait_for_answers(_PROBES)
         self.assertLess(pressure.grown_kb, _MOST_KB)
         self.assertLess(pressure.usual_answer_ms, _USUAL_MS)
-        self.assertLess(self.gateway.sockets(), 100)
+        self.assertLess(self.gateway.sockets(), 120)
+
+
+class AskingTests(FloodTestCase):
+    """What requests weigh that are whole, and that nobody reads the answers of."""
+
+    def flood(self, data: bytes, count: int = 200, tls: bool = False) -> None:
+        """Send this on many connections, read nothing, and watch the others."""
+        with Pressure(self.gateway) as pressure:
+            for _ in range(count):
+                sender = self.connect(self.gateway.port, tls)
+                sender.settimeout(2)
+                with contextlib.suppress(OSError):  # it had to make room
+                    sender.sendall(data)
+            pressure.wait_for_answers(_PROBES)
+        self.assertLess(pressure.grown_kb, _MOST_KB)
+        self.assertLess(pressure.usual_answer_ms, _USUAL_MS)
+
+    def test_parameters(self) -> None:
+        """A URL of thousands of parameters is refused: each takes many times its bytes."""
+        many = "&".join(f"{number:x}=" for number in range(11_000))
+        self.flood(request(f"/core/rfb.js?{many}"), 100)
+
+    def test_a_body(self) -> None:
+        """The body of a request for a file is bounded as the half of one is."""
+        head = request("/core/rfb.js", "Content-Length: 65000")
+        self.flood(head + b"x" * 65_000)
+
+
+class TurnTests(FloodTestCase):
+    """What takes the reactor long to parse, in few bytes."""
+
+    def assert_cheap(self, data: bytes, status: int) -> None:
+        """Send it on six connections at once: none of them takes a turn for itself."""
+        used = self.processor_s()
+        connections = [self.connect(self.gateway.port) for _ in range(6)]
+        for connection in connections:
+            with contextlib.suppress(OSError):  # it was refused before all was sent
+                connection.sendall(data)
+            self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 %d " % status))
+        self.assertLess(self.processor_s() - used, 0.1)
+
+    def processor_s(self) -> float:
+        """Return how long the gateway has computed."""
+        fields = (
+            Path(f"/proc/{self.gateway.program.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        )
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_segments(self) -> None:
+        """A path of thousands of directories, each of which would be looked at."""
+        self.assert_cheap(request("/" + "a/" * 31_000), 400)
+
+    def test_tiny_chunks(self) -> None:
+        """A body whose chunks are a byte each."""
+        head = request("/healthz", "Transfer-Encoding: chunked").replace(b"GET", b"POST")
+        self.assert_cheap(head + b"1\r\nx\r\n" * 65_000, 400)
+
+    def test_trailers(self) -> None:
+        """What stands behind such a body, and nobody reads."""
+        head = request("/healthz", "Transfer-Encoding: chunked").replace(b"GET", b"POST")
+        self.assert_cheap(head + b"0\r\n" + b"a\r\n" * 20_000, 400)
+
+    def test_folded_headers(self) -> None:
+        """A header that goes on in thousands of lines, which no count of headers has."""
+        self.assert_cheap(request("/", "X: a")[:-2] + b" \r\n" * 40_000, 400)
 
 
 class LogTests(FloodTestCase):

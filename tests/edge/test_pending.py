@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import grant_for
 from tests.web.harness import Connection, WebHarness, request_bytes
-from vncproxy.edge.pending import PendingConnections
+from vncproxy.edge.pending import MOST_HELD_BYTES, PendingConnections
 from vncproxy.model import Token
 
 _PAGE = request_bytes("/console", {"Host": "h"})
@@ -148,26 +148,41 @@ class BoundTests(SynchronousTestCase):
         self.assertTrue(heir.gave_way)
         self.assertEqual(self.gone(), [])
 
-    def test_half_sent_requests(self) -> None:
-        """Together they may be a megabyte; then those who began first make room."""
-        half = 1 << 18
+    def test_what_requests_hold(self) -> None:
+        """Together it is bounded; then who has most makes room, being answered or not."""
+        third = MOST_HELD_BYTES // 3
         for number in range(3):
             self.enter(number)
-            self.pending.holds(number, half)
-        self.pending.holds(0, 2 * half)
-        self.pending.asks(0)
-        self.pending.holds(0, 0)  # it is whole
-        self.pending.holds(2, 2 * half)
-        self.pending.holds(1, 2 * half)
+            self.pending.holds(number, third)
         self.assertEqual(self.gone(), [])
-        self.pending.holds(2, 2 * half + 1)
-        self.assertEqual(self.gone(), [1])
-        self.assertEqual((len(self.pending), self.pending.turned_away), (2, 1))
+        self.pending.holds(1, third - 1)
+        self.pending.asks(2)
+        self.pending.holds(2, third + 1)
+        self.pending.holds(0, third - 9)
+        self.assertEqual(self.gone(), [])
+        self.pending.holds(0, third + 9)
+        self.assertEqual(self.gone(), [0])
+        self.pending.holds(1, 2 * third)
+        self.assertEqual(self.gone(), [0, 1])
+        self.pending.holds(2, 3 * third + 9)
+        self.assertEqual(self.gone(), [0, 1, 2])
+        self.assertEqual((len(self.pending), self.pending.turned_away), (0, 3))
         for number in range(3):
             self.pending.leave(number)
         self.enter(3)
-        self.pending.holds(3, 1 << 20)  # nothing of the others is left
-        self.assertEqual(self.gone(), [1])
+        self.pending.holds(3, MOST_HELD_BYTES)  # nothing of the others is left
+        self.assertEqual(self.gone(), [0, 1, 2])
+
+    def test_who_asks_as_browsers_do(self) -> None:
+        """Is not closed for others' requests, however long it waits."""
+        self.pending = PendingConnections(0, Clock())
+        self.enter(0)
+        self.pending.holds(0, 4000)
+        self.pending.asks(0)
+        for number in range(1, 100):
+            self.pending.enter(number, FakeConnection())
+            self.pending.holds(number, 65536)
+        self.assertEqual(self.gone(), [])
 
     def test_no_bound(self) -> None:
         """0 takes all."""

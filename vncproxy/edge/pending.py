@@ -23,7 +23,7 @@ from vncproxy.edge.bad_requests import BadRequests
 
 _LONGEST_S = 1.0  # browsers also open connections that they never use
 _LOOK_S = 0.02
-_MOST_HELD_BYTES = 1 << 20  # honest requests come whole: some KiB each, within milliseconds
+MOST_HELD_BYTES = 3 << 20  # honest requests take some KiB each, for milliseconds
 
 
 class PendingConnection(Protocol):
@@ -59,7 +59,7 @@ class PendingConnections(Service):
         # By their accepted transports; the idle ones in the order in which they began to wait.
         self._idle: dict[Hashable, PendingConnection] = {}
         self._asking: dict[Hashable, PendingConnection] = {}
-        # Bytes of requests that are not whole, in the order in which they began to come.
+        # Bytes of requests, from the first one that comes until the answer has been written.
         self._held: dict[Hashable, int] = {}
         self._held_bytes = 0
         self.turned_away = 0
@@ -86,19 +86,20 @@ class PendingConnections(Service):
         return True
 
     def holds(self, accepted: Hashable, count: int) -> None:
-        """Note how many bytes a connection has sent of requests that are not answered.
+        """Note how many bytes a connection makes us hold of requests that are not answered.
 
-        Where they are too many in all, those who began first make room.
+        Where they are too many in all, those with the most make room, whether they are being
+        answered or not: whoever asks as browsers do has far less than they.
         """
         self._held_bytes += count - self._held.get(accepted, 0)
         if count:
             self._held[accepted] = count
         else:
             self._held.pop(accepted, None)
-        while self._held_bytes > _MOST_HELD_BYTES:
-            first = next(iter(self._held))
-            self._held_bytes -= self._held.pop(first)
-            connection = self._idle.pop(first, None)
+        while self._held_bytes > MOST_HELD_BYTES:
+            largest = max(self._held, key=self._held.__getitem__)
+            self._held_bytes -= self._held.pop(largest)
+            connection = self._idle.pop(largest, None) or self._asking.pop(largest, None)
             if connection is not None:
                 self.turned_away += 1
                 connection.give_way()

@@ -24,12 +24,19 @@ from vncproxy.web.origin import Origin
 _VERSION = b"13"  # 8 is a draft, whose browsers told the origin in another header
 _SUBPROTOCOL = b"binary"
 _SHOWN_BYTES = 100
+_MOST_OF_PAGES = 64  # parameters in noVNC's parameter path, which has one, the token
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 def wants_websocket(request: Request) -> bool:
     """Whether the request asks to become a WebSocket, on whatever path."""
     return b"websocket" in _items(request, b"upgrade")
+
+
+def count_parameters(target: bytes) -> int:
+    """Return how many parameters a request's target has at most, before they are parsed."""
+    query = target.partition(b"?")[2]
+    return query.count(b"&") + query.count(b";") + bool(query)
 
 
 def token_of(request: Request) -> Token:
@@ -57,6 +64,8 @@ def _tokens_of_pages(request: Request) -> Iterator[bytes]:
     """Yield the tokens within noVNC's parameter ``path``, for which the page would open them."""
     for path in request.args.get(b"path", []):
         query = path.partition(b"?")[2]
+        if count_parameters(path) > _MOST_OF_PAGES:
+            raise Malformed("the URL's path parameter has too many parameters itself")
         yield from (token for token in parse_qs(query).get(b"token", []) if token)
 
 

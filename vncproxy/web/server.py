@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChunkedDataError
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -26,9 +26,14 @@ from vncproxy.splice.wire import hold_until_taken
 from vncproxy.web.answers import json_answer, set_common_headers
 from vncproxy.web.forwarding import Forwarding
 from vncproxy.web.headers import fault_in
-from vncproxy.web.request import check_target, wants_websocket
+from vncproxy.web.request import check_target, count_parameters, wants_websocket
 
 LARGEST_BODY_BYTES = 65536
+MOST_PARAMETERS = 256  # of a URL's query: each costs Python many times its bytes
+MOST_SEGMENTS = 256  # of a URL's path
+MOST_CHUNKS = 1024  # of a body: honest ones have some KiB each
+_TRAILER_BYTES = 1024  # nobody here reads them
+_HEADER_OVERHEAD = 256  # bytes that Python takes for a header, or a parameter, beside its text
 _MOST_DISCARDED_BYTES = 1 << 20
 _LAST_WORDS_S = 1.0  # for a peer to take an answer that ends its connection
 _LAST_ANSWER = (
@@ -144,9 +149,11 @@ class BoundedRequest(Request):
 
     Attributes:
         body_bytes: how much of it has come.
+        chunks: in how many pieces.
     """
 
     body_bytes = 0
+    chunks = 0
 
     @override
     def gotLength(self, length: int | None) -> None:
@@ -155,6 +162,9 @@ class BoundedRequest(Request):
     @override
     def handleContentChunk(self, data: bytes) -> None:
         self.body_bytes += len(data)
+        self.chunks += 1
+        if self.chunks > MOST_CHUNKS:
+            raise _MalformedChunkedDataError  # which ends Twisted's loop over what is here of them
         if self.body_bytes <= LARGEST_BODY_BYTES:
             super().handleContentChunk(data)
         elif self.channel is not None:
@@ -206,6 +216,7 @@ class HardenedChannel(HTTPChannel):
         self._answered = False
         self._over = False
         self._discarded_bytes = 0
+        self._whole_bytes = 0
 
     @override
     def connectionMade(self) -> None:
@@ -243,16 +254,27 @@ class HardenedChannel(HTTPChannel):
         self._pending.holds(self._accepted, self._held_bytes())
 
     def _held_bytes(self) -> int:
-        """Return how much is here of requests that are not answered yet."""
-        if self._handlingRequest or self._over:
+        """Return how much is here of requests, until each is answered to its end."""
+        if self._over or self.transport is None:
             return 0
-        body: int = self.requests[-1].body_bytes if self.requests else 0
-        return int(self._receivedHeaderSize) + len(self._buffer) + body
+        held: int = len(self._buffer) + sum(map(len, self._dataBuffer))
+        if self.requests:
+            head = self._whole_bytes if self._handlingRequest else self._head_bytes()
+            held += head + self.requests[-1].body_bytes
+        return held
+
+    def _head_bytes(self) -> int:
+        """Return about what Python takes for the request line and headers that are here."""
+        return int(self._receivedHeaderSize + self._receivedHeaderCount * _HEADER_OVERHEAD)
 
     @override
     def lineReceived(self, line: bytes) -> None:
         is_first = not self._receivedHeaderSize
         self._reading = "request line is" if is_first else "headers are"
+        if line[:1] in (b" ", b"\t") and not is_first:  # RFC 9112 §5.2; and they are not counted
+            why = "a header goes on in a second line"
+            self._refuse(_BAD_REQUEST, why, still_sends=True)
+            return
         if self._receivedHeaderSize + len(line) > self._most_bytes:
             self._refuse_size(is_first)
         else:
@@ -294,15 +316,15 @@ class HardenedChannel(HTTPChannel):
 
     @override
     def allHeadersReceived(self) -> None:
-        fault = "the request line is not ASCII"
-        if self._path.isascii():
-            fault = fault_in(self.requests[-1].requestHeaders) or ""
+        fault = _fault_of(self._path) or fault_in(self.requests[-1].requestHeaders)
         if fault:
             self._refuse(_BAD_REQUEST, fault)
         elif (self.length or 0) > LARGEST_BODY_BYTES:
             self.refuse_body()
         else:
             super().allHeadersReceived()
+            if isinstance(self._transferDecoder, _ChunkedTransferDecoder):
+                self._transferDecoder._maxTrailerHeadersSize = _TRAILER_BYTES
 
     def refuse_body(self) -> None:
         """Answer that the request's body is too large, and take no more of it."""
@@ -314,6 +336,7 @@ class HardenedChannel(HTTPChannel):
         if self._over:
             return
         self._stop_deadline()
+        self._whole_bytes = self._head_bytes() + count_parameters(self._path) * _HEADER_OVERHEAD
         self._pending.asks(self._accepted)
         super().allContentReceived()
 
@@ -335,6 +358,7 @@ class HardenedChannel(HTTPChannel):
         self._begin_deadline()
         self.paused = True  # LineReceiver's: what is here of the next request is parsed later
         super().requestDone(request)
+        self._pending.holds(self._accepted, self._held_bytes())
         if hold_until_taken(self.transport):
             self._networkProducer.pauseProducing()
         else:
@@ -388,7 +412,8 @@ class HardenedChannel(HTTPChannel):
 
     @override
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self._refuse(_BAD_REQUEST, f"the {self._reading} malformed")
+        in_body = self._reading == "body is"
+        self._refuse(_BAD_REQUEST, f"the {self._reading} malformed", still_sends=in_body)
 
     def _refuse(self, status: bytes, why: str, words: str = "", still_sends: bool = False) -> None:
         """Answer that the request's form is not accepted, and tell of it."""
@@ -426,3 +451,14 @@ class HardenedChannel(HTTPChannel):
     def _abort(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
+
+
+def _fault_of(target: bytes) -> str | None:
+    """Return why a request line's target can't be meant as it is; None where it can."""
+    if not target.isascii():
+        return "the request line is not ASCII"
+    if target.partition(b"?")[0].count(b"/") > MOST_SEGMENTS:
+        return f"the URL's path has more than {MOST_SEGMENTS} segments"
+    if count_parameters(target) > MOST_PARAMETERS:
+        return f"the URL has more than {MOST_PARAMETERS} parameters"
+    return None
