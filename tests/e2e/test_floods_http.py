@@ -73,6 +73,13 @@ def request(path: str, *lines: str) -> bytes:
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: g", *lines, "", ""]).encode()
 
 
+def upgrade(path: str, *lines: str) -> bytes:
+    """Return the request for a WebSocket."""
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    words = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
+    return request(path, *words, *lines)
+
+
 def burst(one: bytes) -> bytes:
     """Return 63 KB of this request."""
     return one * (_BURST // len(one))
@@ -190,6 +197,10 @@ class AskingTests(FloodTestCase):
         """The body of a request for a file is bounded as the half of one is."""
         head = request("/core/rfb.js", "Content-Length: 65000")
         self.flood(head + b"x" * 65_000)
+
+    def test_bad_tokens(self) -> None:
+        """Who only hears a refusal is not remembered with all of its request."""
+        self.flood(upgrade("/?token=bad", "X: " + "x" * 60_000))
 
 
 class TurnTests(FloodTestCase):

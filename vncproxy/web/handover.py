@@ -34,6 +34,9 @@ def hand_over(request: Request, protocol: WebSocketServerProtocol) -> None:
     early = b"".join(channel._dataBuffer) + channel.clearLineBuffer()
     channel._dataBuffer = []
     channel.let_go()
+    # Both name each other: with its headers, of up to 64 KB, the request would stay until Python
+    # looks for such circles, which is seldom.
+    channel.requests.clear()
     # The channel stays the transport's producer otherwise, and ours can't be registered.
     transport.unregisterProducer()
     hear_out(transport)

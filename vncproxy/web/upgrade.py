@@ -124,7 +124,7 @@ class ConsoleUpgrade(DecidingResource):
             if refusal.ending in REFUSED_IN_HTTP:
                 self._refuse(request, facts, refusal)
                 return
-        session = Session(self._policy, facts, refusal)
+        session = Session(self._policy, facts, _alone(refusal))
         protocol = self._websockets.protocol_for(
             lambda leg: self._registry.start(session, leg), session.refused
         )
@@ -158,3 +158,13 @@ class Verdict(DecidingResource):
         }
         request.write(json_answer(request, 200, body))
         request.finish()
+
+
+def _alone(error: GatewayError | None) -> GatewayError | None:
+    """Return a refusal without what led to it.
+
+    Its traceback holds the request, with headers of up to 64 KB, and it is told for seconds.
+    """
+    if error is not None:
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
