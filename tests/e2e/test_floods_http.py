@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -258,6 +259,22 @@ class LogTests(FloodTestCase):
         self.assertNotIn("Traceback", logged)
         self.assertLess(len(logged), sent)
         self.assertEqual(len(re.findall("is answered by 400", logged)), 3)  # one of each listener
+
+    def test_the_cost_of_many_refusals(self) -> None:
+        """One answer of what comes in a burst is a refusal, and with it the connection ends."""
+        for port, data in (
+            (self.gateway.port, b"GET / HTTP/1.1\r\nHost: g\r\nUpgrade: websocket\r\n\r\n"),
+            (self.gateway.port, request("/?token=bad")),
+            (self.api_port, b"GET /none HTTP/1.1\r\nHost: not-this-machine\r\n\r\n"),
+        ):
+            before = len(self.gateway.log) + len(json.dumps(self.gateway.audit()))
+            with self.connect(port) as connection, contextlib.suppress(OSError):
+                connection.sendall(burst(data))
+                heard = b"".join(iter(lambda c=connection: c.recv(65536), b""))  # type: ignore[misc]
+                self.assertEqual(heard.count(b"HTTP/1.1 4"), 1)
+                self.assertIn(b"connection: close", heard.lower())
+            after = len(self.gateway.log) + len(json.dumps(self.gateway.audit()))
+            self.assertLess(after - before, 2000)
 
     def test_a_single_sign_on_s_cookies(self) -> None:
         """A header line of 16 KiB among 60 is served; what is beyond the limit hears why."""

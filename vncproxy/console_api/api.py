@@ -41,6 +41,7 @@ from vncproxy.redaction import without_tokens
 from vncproxy.tokens.issue import Issued
 from vncproxy.tokens.sql import SqlTokenStore
 from vncproxy.web.headers import text_of
+from vncproxy.web.server import close_after
 
 _ACTION_PROTOCOLS = {
     "os-getVNCConsole": "vnc",
@@ -242,6 +243,8 @@ class ConsoleApi(Resource):
 
     def _refuse(self, call: Call, fault: Fault, versions: dict[str, str]) -> None:
         call.about = call.shown_about(fault.for_operator or fault.message)
+        if call.caller is None:
+            close_after(call.request)
         self._finish(call, fault.status, fault.body, {**versions, **fault.headers})
 
     def _finish(self, call: Call, status: int, body: Body, headers: dict[str, str]) -> None:

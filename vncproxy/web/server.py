@@ -453,6 +453,17 @@ class HardenedChannel(HTTPChannel):
             self.transport.abortConnection()
 
 
+def close_after(request: Request) -> None:
+    """Let an answer that is not begun yet be its connection's last.
+
+    A refusal is told in the logs, in more bytes than it takes to ask for it. So whoever wants
+    another has to connect for it, and can't send a thousand requests in one packet.
+    """
+    request.setHeader(b"connection", b"close")
+    if isinstance(request.channel, HardenedChannel):
+        request.channel.persistent = False
+
+
 def _fault_of(target: bytes) -> str | None:
     """Return why a request line's target can't be meant as it is; None where it can."""
     if not target.isascii():

@@ -23,6 +23,7 @@ from vncproxy.web.answers import json_answer, refusal
 from vncproxy.web.forwarding import client_certificate
 from vncproxy.web.handover import hand_over
 from vncproxy.web.request import check_handshake
+from vncproxy.web.server import close_after
 from vncproxy.web.websocket import BrowserFactory
 
 # Nobody meets these with a link that a gateway or nova has made, or they must cost little.
@@ -78,6 +79,7 @@ class DecidingResource(Resource):
     def _refuse(self, request: Request, facts: SessionFacts, error: GatewayError) -> None:
         facts.ending, facts.detail = error.ending, str(error)
         self._policy.observer.refused(facts)
+        close_after(request)
         request.write(refusal(request, error, facts.request_id))
         request.finish()
 
