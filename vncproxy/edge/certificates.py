@@ -13,6 +13,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from vncproxy.config.read import ConfigError
+from vncproxy.edge.key_updates import count_key_updates
 from vncproxy.openssl import openssl_text
 
 ClientCertificates = Literal["off", "optional", "required"]
@@ -183,6 +184,7 @@ def _context(options: TlsOptions) -> SSL.Context:
         raise ConfigError(
             f"[console] ssl_ciphers: {options.ciphers!r} names no cipher; `openssl ciphers` does"
         ) from error
+    context.set_info_callback(count_key_updates)
     context.set_verify(_VERIFY[options.client_certificates], _as_openssl_says)
     if options.client_certificates != "off":
         _trust(context, options.client_ca, options.client_ca_option)
