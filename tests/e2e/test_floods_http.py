@@ -203,6 +203,10 @@ class AskingTests(FloodTestCase):
         """Who only hears a refusal is not remembered with all of its request."""
         self.flood(upgrade("/?token=bad", "X: " + "x" * 60_000))
 
+    def test_bad_tokens_by_tls(self) -> None:
+        """Nor does TLS keep the room that it took."""
+        self.flood(upgrade("/?token=bad", "X: " + "x" * 60_000), 100, tls=True)
+
 
 class TurnTests(FloodTestCase):
     """What takes the reactor long to parse, in few bytes."""

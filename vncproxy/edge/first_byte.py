@@ -23,6 +23,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from typing_extensions import override
 
 from vncproxy.edge.networks import TrustedProxies
@@ -34,6 +35,7 @@ from vncproxy.interfaces import IStreamTransport
 from vncproxy.openssl import openssl_text
 
 _TLS_FIRST_BYTES = b"\x16\x80"  # a handshake record; the hello of SSL 2, which OpenSSL refuses
+_PIECE_BYTES = 4096  # given to OpenSSL at once: it keeps room for the most that it ever got
 _NOT_TLS = b"This port speaks TLS only. Use https:// in the address.\n"
 _NOT_TLS_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nServer: vncproxy\r\nConnection: close\r\n"
@@ -249,6 +251,15 @@ class _Tls(BufferingTLSTransport):
     """Twisted's TLS, which says in the log why a handshake failed."""
 
     _log = Logger(namespace="vncproxy.edge.tls")
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        while data and not self._aborted:
+            # A console's stream is for the splice, which may take the transport in any turn.
+            small = isinstance(self.wrappedProtocol, HTTPChannel)
+            size = _PIECE_BYTES if small else len(data)
+            piece, data = data[:size], data[size:]
+            super().dataReceived(piece)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
