@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vncproxy.redaction import shown_path, shown_segment, without_secrets, without_tokens
+from vncproxy.redaction import HIDDEN, shown_path, shown_segment, without_secrets, without_tokens
 
 _TOKEN = "6f1c2d3e-4b5a-4c6d-8e7f-0123456789ab"
 _OURS = "vnc_" + secrets.token_urlsafe(32)
@@ -91,3 +91,7 @@ class PathTests(SynchronousTestCase):
             self.assertEqual(shown_path(path.encode()), path)
         self.assertEqual(shown_path(b"/\xff\r\n"), "/" + quote("\ufffd") + "%0D%0A")
         self.assertEqual(shown_segment("a\u2028b"), quote("a\u2028b"))
+
+    def test_a_long_one(self) -> None:
+        """Is not shown at all: to look through it would take long."""
+        self.assertEqual(shown_path(b"/" + b"%2525" * 12_000), HIDDEN)

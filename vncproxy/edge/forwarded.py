@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vncproxy.edge.networks import TrustedProxies, plain_address
 
 _MOST_HOPS = 20
+_MOST_READ = 4096  # characters of Forwarded, from its end: anybody may send more
 _WITH_PORT = re.compile(
     r"(?:(?P<ipv4>[0-9.]+)|\[(?P<ipv6>[^\[\]:]*:[^\[\]]*)\])(?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII
 )
@@ -48,23 +49,26 @@ def forwarded(values: Iterable[str]) -> list[Hop]:
     An element that is not well-formed is a hop without an address: nothing before it counts.
     """
     text = ", ".join(values)
-    hops: list[Hop] = []
+    hops: list[tuple[str, str]] = []
+    if len(text) > _MOST_READ:
+        text = text[-_MOST_READ:].partition(",")[2]
+        hops = [("", "")]  # nothing before counts
     pairs: dict[str, str] = {}
     at = 0
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
             # Begin again behind the next comma; one within quotes only makes a further bad hop.
-            hops.append(Hop(None))
+            hops.append(("", ""))
             pairs = {}
             at = text.find(",", at) + 1 or len(text)
             continue
         pairs[match["name"].lower()] = _unquoted(match["value"])
         at = match.end()
         if match["end"] != ";":
-            hops.append(Hop(_node(pairs.get("for", "")), pairs.get("proto", "").lower()))
+            hops.append((pairs.get("for", ""), pairs.get("proto", "").lower()))
             pairs = {}
-    return hops[-_MOST_HOPS:]
+    return [Hop(_node(client), proto) for client, proto in hops[-_MOST_HOPS:]]
 
 
 def scheme_of(values: Sequence[bytes]) -> str | None:
