@@ -57,6 +57,7 @@ _LAYERS = [
         "edge.networks",
         "edge.proxy_header",
         "edge.forwarded",
+        "edge.key_updates",
         "edge.certificates",
         "edge.client_identity",
         "edge.tls",

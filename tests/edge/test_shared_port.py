@@ -108,6 +108,15 @@ class SharedPortTests(SynchronousTestCase):
         self.reactor.advance(1)
         self.assertEqual((self.reactor.adopted, self.reactor.readers), (0, set()))
 
+    def test_a_socket_that_is_shut_down(self) -> None:
+        """Its parent has stopped, and readable it stays for ever: nobody turns in circles there."""
+        with socket.socket(fileno=os.dup(self.port.fileno())) as parents:
+            parents.shutdown(socket.SHUT_RDWR)
+        self.assertIn(self.port, self.reactor.readers)
+        self.port.doRead()
+        self.assertNotIn(self.port, self.reactor.readers)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_no_descriptors_left(self) -> None:
         """It says so, leaves the connection to the others, and tries again in a second."""
         self.connect(1)

@@ -99,6 +99,9 @@ class SharedPort(FileDescriptor):
         except BlockingIOError:
             return False  # another worker was faster
         except OSError as error:
+            if error.errno == errno.EINVAL:  # its parent has shut it down, and readable it stays
+                self.stopReading()
+                return False
             if error.errno not in _EXHAUSTED:
                 return True  # this one went away
             self._log.error("can't accept a connection: {reason}", reason=error.strerror)
