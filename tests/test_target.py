@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectionDone,
@@ -12,11 +14,13 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import MemoryLeg, grant_for
+from tests.splice.sockets import FdReactor, tcp_pair
 from vncproxy.errors import (
     TargetForbidden,
     TargetRefused,
@@ -26,6 +30,7 @@ from vncproxy.errors import (
 )
 from vncproxy.model import Ending, Grant, Token
 from vncproxy.resolver import Resolver
+from vncproxy.splice.last_words import HeardOut
 from vncproxy.target import Dialer, Reached, TargetProtocol
 from vncproxy.target_tls import TargetTls, TlsFiles
 from vncproxy.targets_file import TargetsFile
@@ -279,3 +284,41 @@ class TargetProtocolTests(SynchronousTestCase):
         self.assertIsNone(self.transport.producer)
         self.assertTrue(self.transport.said_the_end)
         self.assertEqual(self.transport.producerState, "producing")
+
+
+class OnASocketTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = FdReactor()
+        ours, self.peer = tcp_pair()
+        self.peer.setblocking(False)
+        self.addCleanup(self.peer.close)
+        self.leg = TargetProtocol(self.clock)
+        self.endings: list[Ending] = []
+        self.leg.lost = lambda ending, _detail: self.endings.append(ending)
+        self.leg.received = lambda _data: None
+        self.connection = Connection(ours, self.leg, self.clock)
+        self.connection.connected = 1
+        self.connection.startReading()
+        self.leg.makeConnection(self.connection)
+
+    def test_it_is_heard_out(self) -> None:
+        """From its first byte on, in CONNECT and every handshake too."""
+        self.assertIsInstance(self.connection, HeardOut)
+
+    def test_a_machine_that_sends_for_ever(self) -> None:
+        """It is closed once there is nothing to deliver; meanwhile little of it is read."""
+        self.leg.write(b"paste")
+        self.leg.close(Ending.CLIENT_CLOSED, "")
+        self.connection.doWrite()
+        reads = 0
+        while not self.endings:
+            with contextlib.suppress(BlockingIOError):
+                self.peer.send(bytes(1 << 20))
+            if self.connection in self.clock.readers:
+                self.connection.doRead()
+                reads += 1
+            self.clock.advance(0.05)
+        self.assertEqual(self.peer.recv(100), b"paste")
+        self.assertLess(self.clock.seconds(), 2)
+        self.assertLessEqual(reads, 30)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

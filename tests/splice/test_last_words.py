@@ -11,6 +11,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -270,6 +271,15 @@ class HeardOutTests(SynchronousTestCase):
             hear_out(other)
             self.assertIs(type(other), type(connection))
         hear_out(StringTransport())
+
+    def test_beneath_tls(self) -> None:
+        """What is above a socket's transport stays; the transport is made one."""
+        connection = Connection.__new__(Connection)
+        wrapper = TLSMemoryBIOProtocol.__new__(TLSMemoryBIOProtocol)
+        wrapper.transport = connection
+        hear_out(wrapper)
+        self.assertIs(type(wrapper), TLSMemoryBIOProtocol)
+        self.assertIsInstance(connection, HeardOut)
 
     def test_nothing_is_written_behind_a_failed_write(self) -> None:
         """The reactor is asked for reading only, and what was sent is read in its own time."""

@@ -10,14 +10,24 @@ from vncproxy.splice.wire import StandIn, Wire
 class Borrower(Protocol):
     """Who has the socket."""
 
-    def send(self, data: bytes) -> None:
-        """Send it behind what is unsent."""
-
     def hold(self, held: bool) -> None:
         """Read the browser no further, or again."""
 
     def release(self) -> None:
         """Give the socket back to its transport."""
+
+
+class Sender(Protocol):
+    """The browser's end of the splice.
+
+    Attributes:
+        wire: its socket.
+    """
+
+    wire: Wire
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, behind those that are unsent."""
 
 
 class Detour(StandIn):
@@ -27,14 +37,11 @@ class Detour(StandIn):
     of a transport is asked of the real one, which has its socket back by then.
     """
 
-    def __init__(self, borrower: Borrower, wire: Wire, transport: object) -> None:
-        super().__init__(wire)
+    def __init__(self, borrower: Borrower, end: Sender, transport: object) -> None:
+        super().__init__(end.wire)
         self._borrower = borrower
+        self.write = end.send  # a frame of the protocol's own
         self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        """Send a frame of the protocol's own."""
-        self._borrower.send(data)
 
     def pauseProducing(self) -> None:
         """Read no further."""

@@ -128,7 +128,7 @@ class DirectSplice(Splice):
         for end in ends:
             self.loop.watch(end, end.events)
         self._browser.received = ends[0].pass_on
-        self.owner.reroute(Detour(self, browser, self._transport))
+        self.owner.reroute(Detour(self, ends[0], self._transport))
         self.rewatch()
 
     def release(self) -> None:
@@ -146,12 +146,6 @@ class DirectSplice(Splice):
             end.wire.send_rest()
         if ends[0].partial:  # there may be frames in it that the owner answers, behind the rest
             self.owner.feed(ends[0].partial)
-
-    def send(self, data: bytes) -> None:
-        """Send the browser a frame of its owner's."""
-        if self._ends is not None:
-            self._ends[0].send(data)
-            self.rewatch()
 
     def hold(self, held: bool) -> None:
         """Read the browser no further, or again, as its owner wishes."""
@@ -225,11 +219,7 @@ class End(ABC):
             self._loop.rewatch(self, events)
 
     def serve(self, events: int) -> None:
-        """Do what can be done now.
-
-        Raises:
-            OSError, SSL.Error: there is nothing more to be read here.
-        """
+        """Do what can be done now; raises what ``read`` does."""
         if events & _WRITE:
             try:
                 self.wire.flush()
@@ -271,6 +261,8 @@ class End(ABC):
             self.wire.send(data)
         except (OSError, SSL.Error) as error:
             self.write_no_more(error)
+        else:
+            self._splice.rewatch()
 
     def write_no_more(self, error: Exception) -> None:
         """Leave it to the transports to hear a peer out that takes nothing any more."""
