@@ -36,6 +36,7 @@ class HandOverTests(SynchronousTestCase):
             _dataBuffer=[b"early"],
             clearLineBuffer=lambda: b" bytes",
             let_go=lambda: None,
+            requests=[],
         )
         request: Any = SimpleNamespace(channel=channel, requestHeaders=Headers({"Host": ["a"]}))
         transport, protocol = channel.transport, Received()
