@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import re
 import shutil
 import socket
@@ -48,11 +49,16 @@ def cannot_test(why: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of loopback that nobody listens on now, nor is given unasked.
+
+    It is below those that the kernel gives to connections (Linux: 32768 and on), or one of the many
+    that other tests make could take it before the program that it is for.
+    """
+    while True:
+        port = random.randrange(16384, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def becomes_true(condition: Callable[[], bool]) -> bool:

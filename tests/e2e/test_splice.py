@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.plays import ENDS, SIZES, Play, plays
 from tests.e2e.stage import STAGES, Stage
 
-_EXAMPLES = settings(max_examples=30, deadline=None)
+# The classes below are one test on several stages, and a play that fails on one is tried on all.
+_EXAMPLES = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+)
 _AGAIN = 10  # of each end, of those that have found most
 _PLAYS = st.builds(
     Play,
