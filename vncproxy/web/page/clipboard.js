@@ -9,7 +9,7 @@ const NO_API = "This needs a page that came by HTTPS.";
 const NO_READING = "Your browser does not let this page read the clipboard: paste into the field above.";
 
 /** Wire the clipboard panel; `session` returns the live RFB object, or null. */
-export function setUpClipboard(session, typeText) {
+export function setUpClipboard(session) {
   const text = document.getElementById("clipboard-text");
   const sharing = document.getElementById("clipboard-sharing");
   const hint = document.getElementById("clipboard-hint");
@@ -21,7 +21,6 @@ export function setUpClipboard(session, typeText) {
     rfb.clipboardPasteFrom(value);
   };
   text.addEventListener("input", () => send(text.value));
-  document.getElementById("type-text").addEventListener("click", () => typeText(session(), text.value));
 
   /** Send what was copied here; `mayAsk` is whether the browser may ask the user about that now. */
   const share = async (mayAsk) => {

@@ -1,10 +1,11 @@
 /** The console page: one noVNC session, its toolbar, and words for whatever goes wrong. */
 
 import { setUpClipboard } from "./clipboard.js";
-import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard, typeText } from "./keys.js";
+import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard } from "./keys.js";
 import { NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
 import { readSettings } from "./settings.js";
 import { readLimits, watchTime } from "./time_limits.js";
+import { setUpTyping } from "./typing.js";
 
 const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
 const LONGEST_DELAY_MS = 30_000;
@@ -143,6 +144,8 @@ function setUpMenus() {
 
 function setUpToolbar() {
   element("view-only").addEventListener("click", () => {
+    stopTyping(); // and let go of what is held, while keys can still be sent
+    releaseHeldKeys(rfb);
     viewOnly = !viewOnly;
     applyView();
     if (rfb) show(document.documentElement.dataset.state, { headline: element("headline").textContent });
@@ -165,9 +168,10 @@ function setUpToolbar() {
 }
 
 const session = () => (viewOnly ? null : rfb);
-const clipboard = setUpClipboard(session, typeText);
+const clipboard = setUpClipboard(session);
+const { typeText, stopTyping } = setUpTyping(session);
 setUpKeys(session);
-setUpTouchKeyboard(session);
+setUpTouchKeyboard(typeText);
 setUpMenus();
 setUpToolbar();
 setName("");

@@ -1,4 +1,4 @@
-/** Sending keys that a browser keeps to itself, and typing text as keys. */
+/** Sending keys that a browser keeps to itself, and those of an on-screen keyboard. */
 
 const HELD = [["Ctrl", 0xffe3, "ControlLeft"], ["Alt", 0xffe9, "AltLeft"], ["Super", 0xffeb, "MetaLeft"]];
 const SINGLE = [
@@ -11,8 +11,6 @@ const SINGLE = [
   ["Alt+F4", 0xffc1, "F4", ["Alt"]],
   ["Alt+Tab", 0xff09, "Tab", ["Alt"]],
 ];
-const RETURN = 0xff0d;
-const BACKSPACE = 0xff08;
 const byName = Object.fromEntries(HELD.map(([name, ...key]) => [name, key]));
 
 /** Fill the keys menu; `session` returns the live RFB object, or null. */
@@ -47,16 +45,8 @@ export function releaseHeldKeys(rfb) {
   }
 }
 
-/** Type a text, character by character, for machines that share no clipboard. */
-export function typeText(rfb, text) {
-  for (const character of text.replaceAll("\r\n", "\n")) {
-    if (character === "\n") press(rfb, RETURN, "Enter");
-    else press(rfb, keysymOf(character), null);
-  }
-}
-
 /** Let a hidden text area take what an on-screen keyboard types. */
-export function setUpTouchKeyboard(session) {
+export function setUpTouchKeyboard(typeText) {
   const input = document.getElementById("touch-input");
   const button = document.getElementById("touch-keyboard");
   button.hidden = !matchMedia("(pointer: coarse)").matches;
@@ -64,12 +54,12 @@ export function setUpTouchKeyboard(session) {
   input.addEventListener("beforeinput", (event) => {
     if (event.isComposing) return;
     event.preventDefault();
-    if (event.inputType.startsWith("deleteContent")) press(session(), BACKSPACE, "Backspace");
-    else if (event.inputType === "insertLineBreak") press(session(), RETURN, "Enter");
-    else if (event.data) typeText(session(), event.data);
+    if (event.inputType.startsWith("deleteContent")) typeText("\b");
+    else if (event.inputType === "insertLineBreak") typeText("\n");
+    else if (event.data) typeText(event.data);
   });
   input.addEventListener("compositionend", (event) => {
-    typeText(session(), event.data);
+    typeText(event.data);
     input.value = "";
   });
 }
@@ -79,11 +69,6 @@ function press(rfb, keysym, code, modifiers = []) {
   for (const name of modifiers) rfb.sendKey(...byName[name], true);
   rfb.sendKey(keysym, code);
   for (const name of [...modifiers].reverse()) rfb.sendKey(...byName[name], false);
-}
-
-function keysymOf(character) {
-  const point = character.codePointAt(0);
-  return point <= 0xff ? point : 0x01000000 + point;
 }
 
 function addButton(parent, name, action) {
