@@ -8,6 +8,8 @@ NOVNC_VERSION := 1.7.0
 OPENSTACK := .cache/openstack
 NOVA_VERSION := 34.0.0
 NPM_NOVNC := .cache/novnc/node_modules/@novnc/novnc
+# Of each minor version the newest: the tests open consoles with all of them.
+NOVNC_VERSIONS := 1.0.0 1.1.0 1.2.0 1.3.0 1.4.0 1.5.0 1.6.0 1.7.0
 XTERM_VERSION := 6.0.0
 NPM_XTERM := .cache/xterm/node_modules/@xterm/xterm
 
@@ -42,8 +44,8 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 	@exec $(BIN)/twistd --nodaemon --pidfile= vncproxy --vncproxy-demo \
 		--vncproxy-state_path=.run --vnc-novncproxy_port=$(PORT) --web="$$(cat .cache/novnc.stamp)"
 
-test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test, or TESTS=tests.web
-	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/novncs.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test, or TESTS=tests.web
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_NOVNCS="$$(cat .cache/novncs.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/python -m twisted.trial $(TESTS)
 
 check: lint types test ## what CI runs
@@ -63,8 +65,8 @@ conf: $(VENV)/dev.stamp ## write conf/vncproxy.conf and docs/configuration.md an
 	$(BIN)/oslo-config-generator --namespace vncproxy --output-file conf/vncproxy.conf
 	$(BIN)/python -m tests.config.reference > docs/configuration.md
 
-cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/xterm.stamp .cache/nova.stamp ## run the tests, and show the lines they miss
-	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+cover: $(VENV)/dev.stamp .cache/novnc.stamp .cache/novncs.stamp .cache/xterm.stamp .cache/nova.stamp ## run the tests, and show the lines they miss
+	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_NOVNCS="$$(cat .cache/novncs.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
 		$(BIN)/coverage run -m twisted.trial tests
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
 
@@ -132,6 +134,16 @@ $(VENV)/libvirt.stamp: $(VENV)/dev.stamp | system-packages
 	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
 		tests/apt-install novnc && echo /usr/share/novnc > $@; \
 	else echo "make: noVNC is needed; install npm, or the package novnc" >&2; exit 1; fi
+
+# The stamp's text is the path of the directory that has novnc-1.0.0 and so on; empty without npm: tests are skipped.
+.cache/novncs.stamp:
+	@mkdir -p .cache
+	@if command -v npm >/dev/null; then \
+		echo "Fetching the versions of noVNC..." \
+		&& npm install --silent --no-save --no-package-lock --prefix .cache/novncs \
+			$(foreach version,$(NOVNC_VERSIONS),novnc-$(version)@npm:@novnc/novnc@$(version)) >/dev/null \
+		&& echo "$(CURDIR)/.cache/novncs/node_modules" > $@; \
+	else echo > $@; fi
 
 # The stamp's text is the path of xterm.js's directory; empty without npm: its tests are skipped.
 .cache/xterm.stamp:

@@ -23,7 +23,7 @@ _LAYERS = [
     ["config.topics.serial_console", "config.topics.spice", "config.topics.fronts"],
     ["config.topics.limits", "config.topics.times", "config.topics.watching"],
     ["config.endpoints", "config.front", "config.options", "config.settings"],
-    ["config.library", "config.ignored", "config.read", "config.report"],
+    ["config.novnc", "config.library", "config.ignored", "config.read", "config.report"],
     ["limits.address", "limits.rate", "limits.failures", "limits.seats", "limits.turns"],
     ["limits.node", "limits.shared", "limits.build"],
     ["rfb.reader", "rfb.messages", "rfb.dialogue", "rfb.security", "rfb.handshake"],

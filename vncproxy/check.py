@@ -257,7 +257,7 @@ def _libraries(settings: Settings) -> Iterator[Finding]:
 def _library(library: Library) -> Finding:
     nothing_wanted = library.optional and library.root is None
     ok = library.fault is None or nothing_wanted
-    return Finding(library.name, ok, library.fault or str(library.root))
+    return Finding(library.name, ok, library.fault or str(library))
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:

@@ -305,7 +305,7 @@ def _told_limits(times: Times) -> Mapping[str, float]:
 
 def _say_where_library_is(library: Library) -> None:
     if library.fault is None:
-        _log.info("{name} is served from {root}", name=library.name, root=library.root)
+        _log.info("{name} is served from {where}", name=library.name, where=str(library))
     elif not library.optional:
         _log.warn("{fault}", fault=library.fault)
 

@@ -361,6 +361,14 @@ class XvncServer:
         self._process.wait(_STOP_S)
 
 
+def copied_in(server: XvncServer) -> str:
+    """Return the text in the X server's clipboard, or "" where there is none."""
+    try:
+        return server.run("xclip", "-selection", "clipboard", "-o")
+    except subprocess.CalledProcessError:
+        return ""
+
+
 @contextlib.contextmanager
 def temporary_directory() -> Iterator[Path]:
     """Give a private directory, and remove it."""

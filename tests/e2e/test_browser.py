@@ -19,7 +19,7 @@ from tests.e2e.chromium import (
     wait_for_state,
     wait_until,
 )
-from tests.e2e.programs import Gateway, XvncServer, becomes_true, free_port, require
+from tests.e2e.programs import Gateway, XvncServer, becomes_true, copied_in, free_port, require
 
 _DISTRIBUTION_NOVNC = "/usr/share/novnc"
 _KEYBOARD_PANEL = (60, 380, 460, 500)  # of the demo console: left, top, right, bottom
@@ -439,14 +439,6 @@ class DemoConsoleTests(SynchronousTestCase):
             wait_for_state(page, "failed")
             self.assertIn("[DEFAULT] web", page.inner_text("#reason"))
         self.assertIn("no noVNC in /usr/share/doc", self.gateway.log)
-
-
-def copied_in(server: XvncServer) -> str:
-    """Return the text in the X server's clipboard, or "" where there is none."""
-    try:
-        return server.run("xclip", "-selection", "clipboard", "-o")
-    except subprocess.CalledProcessError:
-        return ""
 
 
 def move_to(page: Page, x: int, y: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vncproxy.config import novnc
 from vncproxy.config.settings import Settings
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
 
@@ -19,6 +20,8 @@ class Library:
         proof: file below it without which it is something else.
         remedy: what to do where it is missing.
         optional: whether consoles can be opened without it.
+        version: of what is there, in words, as far as it is known.
+        misfit: why pages can't use what is there, if that is known better than by the proof.
     """
 
     name: str
@@ -26,15 +29,24 @@ class Library:
     proof: str
     remedy: str
     optional: bool = False
+    version: str | None = None
+    misfit: str | None = None
 
     @property
     def fault(self) -> str | None:
         """Why pages can't use it, and what to do; None if they can."""
         if self.root is None:
             return f"no {self.name}; {self.remedy}"
+        if self.misfit is not None:
+            return f"{self.misfit}; {self.remedy}"
         if not (self.root / self.proof).is_file():
             return f"no {self.name} in {self.root}, which has no {self.proof}; {self.remedy}"
         return None
+
+    def __str__(self) -> str:
+        """Return where it is, and which."""
+        version = f", version {self.version}" if self.version else ""
+        return f"{self.root}{version}"
 
 
 def library_for(settings: Settings, kind: Kind) -> Library:
@@ -45,7 +57,12 @@ def library_for(settings: Settings, kind: Kind) -> Library:
 def _novnc(settings: Settings) -> Library:
     root = _root(settings.default.web, "/usr/share/novnc")
     remedy = "install noVNC (npm install @novnc/novnc) and name it in [DEFAULT] web"
-    return Library("noVNC", root, "core/rfb.js", remedy)
+    if root is None:
+        return Library("noVNC", root, novnc.PROOF, remedy)
+    version, misfit = novnc.version_in(root), novnc.fault_in(root)
+    if novnc.is_untried(version):
+        version += f", which is newer than {novnc.NEWEST}, the newest that was tried"
+    return Library("noVNC", root, novnc.PROOF, remedy, version=version, misfit=misfit)
 
 
 def _xterm(settings: Settings) -> Library:

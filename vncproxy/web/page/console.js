@@ -2,14 +2,14 @@
 
 import { setUpClipboard } from "./clipboard.js";
 import { releaseHeldKeys, setUpKeys, setUpTouchKeyboard } from "./keys.js";
-import { NO_NOVNC, wordsForClose, wordsForFailedOpening, wordsForRefusal } from "./reasons.js";
+import { beginSession, loadNoVnc } from "./novnc.js";
+import { Retries, showState } from "./overlay.js";
+import { NOVNC_FAILED, NO_NOVNC, wordsForClose, wordsForFailedOpening } from "./reasons.js";
 import { readSettings } from "./settings.js";
 import { readLimits, watchTime } from "./time_limits.js";
 import { setUpTyping } from "./typing.js";
 
 const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
-const LONGEST_DELAY_MS = 30_000;
-const MOST_RETRIES = 12;
 const LONGEST_NAME = 80;
 
 const settings = readSettings(window.location);
@@ -17,43 +17,46 @@ const limits = readLimits();
 const element = (id) => document.getElementById(id);
 let RFB = null;
 let rfb = null;
-let retries = 0;
-let timer = null;
 let viewOnly = settings.viewOnly;
 let scaled = settings.resize !== "off";
 
-/** Say how things stand, and offer to try again. */
-function show(state, { headline, reason = "", hint = "" }, canReconnect = false) {
-  document.documentElement.dataset.state = state;
-  element("headline").textContent = headline;
-  element("reason").textContent = reason;
-  element("hint").textContent = hint;
-  element("reconnect").hidden = !canReconnect;
+/** Say how things stand, and let the toolbar do what can be done then. */
+function show(state, words, canReconnect = false) {
+  showState(state, words, canReconnect);
   element("credentials").hidden = true;
   for (const id of ["ctrl-alt-del", "keys-button", "clipboard-button", "touch-keyboard"]) {
     element(id).disabled = state !== "connected" || viewOnly;
   }
 }
 
-/** Open the console's WebSocket and let noVNC speak RFB over it. */
+/** Let noVNC open the console's WebSocket, and speak RFB over it. */
 function connect() {
-  clearTimeout(timer);
-  show("connecting", { headline: retries ? "Reconnecting…" : "Connecting…" });
+  show("connecting", retries.begin());
   const url = new URL(settings.url);
   url.protocol = PROTOCOL[url.protocol];
-  const socket = new WebSocket(url);
-  const attempt = { opened: false, connected: false, refusal: null };
-  socket.addEventListener("open", () => { attempt.opened = true; });
-  socket.addEventListener("close", (event) => closed(attempt, event));
-  limits.then((known) => known && watchTime(socket, known, warn));
-  rfb = new RFB(element("screen"), socket, { shared: settings.shared });
+  const attempt = { opened: false, connected: false, refusal: null, socket: null };
+  try {
+    rfb = beginSession(RFB, element("screen"), url, { shared: settings.shared }, (socket) => heard(attempt, socket));
+  } catch (error) {
+    show("failed", { ...NOVNC_FAILED, hint: String(error) }, true);
+    return;
+  }
   rfb.background = "transparent";
   applyView();
   rfb.addEventListener("connect", () => connected(attempt));
+  rfb.addEventListener("disconnect", () => { if (!attempt.socket) show("failed", NOVNC_FAILED, true); });
   rfb.addEventListener("securityfailure", (event) => { attempt.refusal = event.detail.reason || ""; });
   rfb.addEventListener("credentialsrequired", (event) => askForCredentials(event.detail.types));
   rfb.addEventListener("clipboard", (event) => clipboard.received(event.detail.text));
   rfb.addEventListener("desktopname", (event) => setName(event.detail.name));
+}
+
+/** The session has its WebSocket. */
+function heard(attempt, socket) {
+  attempt.socket = socket;
+  socket.addEventListener("open", () => { attempt.opened = true; });
+  socket.addEventListener("close", (event) => closed(attempt, event));
+  limits.then((known) => known && watchTime(socket, known, warn));
 }
 
 /** Show a line above the screen, or, without words, none. */
@@ -65,7 +68,7 @@ function warn(words) {
 /** The first picture is about to come. */
 function connected(attempt) {
   attempt.connected = true;
-  retries = 0;
+  retries.succeeded();
   show("connected", { headline: "" });
   rfb.focus();
 }
@@ -74,30 +77,10 @@ function connected(attempt) {
 async function closed(attempt, event) {
   rfb = null;
   releaseHeldKeys(null);
-  let words;
-  if (attempt.refusal !== null) words = wordsForRefusal(attempt.refusal);
-  else if (!attempt.opened) words = await wordsForFailedOpening(settings.url);
-  else words = wordsForClose(event.code, event.reason);
-  const worthTrying = words.retry && settings.reconnect && (attempt.connected || retries > 0);
-  if (worthTrying && retries < MOST_RETRIES) retryLater(words);
-  else show(attempt.connected ? "disconnected" : "failed", words, true);
-}
-
-/** Count down to the next try; each waits longer, and not all pages at the same moment. */
-function retryLater(words) {
-  const waitMs = Math.min(LONGEST_DELAY_MS, settings.delayMs * 1.5 ** retries) * (0.8 + 0.4 * Math.random());
-  retries += 1;
-  const until = Date.now() + waitMs;
-  show("reconnecting", words, true);
-  const tick = () => {
-    const seconds = Math.ceil((until - Date.now()) / 1000);
-    if (seconds <= 0) connect();
-    else {
-      element("hint").textContent = `Trying again in ${seconds} s.`;
-      timer = setTimeout(tick, 500);
-    }
-  };
-  tick();
+  const words = attempt.opened
+    ? wordsForClose(event.code, event.reason, attempt.refusal)
+    : await wordsForFailedOpening(settings.url);
+  retries.failed(words, attempt.connected);
 }
 
 /** Ask for what the console demands; a gateway normally answers that itself. */
@@ -167,6 +150,7 @@ function setUpToolbar() {
   });
 }
 
+const retries = new Retries(settings, connect, show);
 const session = () => (viewOnly ? null : rfb);
 const clipboard = setUpClipboard(session);
 const { typeText, stopTyping } = setUpTyping(session);
@@ -178,7 +162,7 @@ setName("");
 applyView();
 if (settings.url === null) show("failed", settings.whyNoUrl);
 else {
-  RFB = await import("../core/rfb.js").then((module) => module.default).catch(() => null);
+  RFB = await loadNoVnc();
   if (RFB) connect();
   else show("failed", NO_NOVNC);
 }

@@ -1,33 +1,23 @@
 /** The terminal page: xterm.js on the console's WebSocket, and words for whatever goes wrong. */
 
+import { Retries, showState } from "./overlay.js";
 import { NO_XTERM, wordsForClose, wordsForFailedOpening } from "./reasons.js";
 import { readSettings } from "./settings.js";
 
 const PROTOCOL = { "http:": "ws:", "https:": "wss:" };
 // A serial line does not tell the machine how large the window is; programs take this for granted.
 const SIZE = { cols: 80, rows: 24 };
-const LONGEST_DELAY_MS = 30_000;
-const MOST_RETRIES = 12;
+// The gateway takes no message above 1 MiB; a text that is pasted may be longer.
+const MESSAGE_BYTES = 1 << 16;
 
 const settings = readSettings(window.location);
 const element = (id) => document.getElementById(id);
 const encoder = new TextEncoder();
 let socket = null;
-let retries = 0;
-let timer = null;
-
-/** Say how things stand, and offer to try again. */
-function show(state, { headline, reason = "", hint = "" }, canReconnect = false) {
-  document.documentElement.dataset.state = state;
-  element("headline").textContent = headline;
-  element("reason").textContent = reason;
-  element("hint").textContent = hint;
-  element("reconnect").hidden = !canReconnect;
-}
+const retries = new Retries(settings, connect, showState);
 
 function connect() {
-  clearTimeout(timer);
-  show("connecting", { headline: retries ? "Reconnecting…" : "Connecting…" });
+  showState("connecting", retries.begin());
   const url = new URL(settings.url);
   url.protocol = PROTOCOL[url.protocol];
   const attempt = { opened: false };
@@ -41,12 +31,12 @@ function connect() {
 function opened(attempt) {
   attempt.opened = true;
   element("wake").hidden = false;
-  show("connected", { headline: "" });
+  showState("connected", { headline: "" });
   terminal.focus();
 }
 
 function received(data) {
-  retries = 0;
+  retries.succeeded();
   element("wake").hidden = true;
   terminal.write(new Uint8Array(data));
 }
@@ -58,17 +48,12 @@ async function closed(attempt, event) {
   const words = attempt.opened
     ? wordsForClose(event.code, event.reason)
     : await wordsForFailedOpening(settings.url);
-  const worthTrying = words.retry && settings.reconnect && (attempt.opened || retries > 0);
-  if (worthTrying && retries < MOST_RETRIES) {
-    const delayMs = Math.min(LONGEST_DELAY_MS, settings.delayMs * 1.5 ** retries);
-    retries += 1;
-    show("reconnecting", { ...words, hint: "Trying again…" }, true);
-    timer = setTimeout(connect, delayMs);
-  } else show(attempt.opened ? "disconnected" : "failed", words, true);
+  retries.failed(words, attempt.opened);
 }
 
 function send(bytes) {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(bytes);
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  for (let at = 0; at < bytes.length; at += MESSAGE_BYTES) socket.send(bytes.subarray(at, at + MESSAGE_BYTES));
 }
 
 /** Make the letters as large as the window allows. */
@@ -90,10 +75,10 @@ document.title = settings.title || "Serial console";
 element("name").textContent = document.title;
 element("reconnect").addEventListener("click", connect);
 const terminal = window.Terminal ? makeTerminal() : null;
-if (terminal === null) show("failed", NO_XTERM);
+if (terminal === null) showState("failed", NO_XTERM);
 else {
   fit();
   window.addEventListener("resize", fit);
-  if (settings.url === null) show("failed", settings.whyNoUrl);
+  if (settings.url === null) showState("failed", settings.whyNoUrl);
   else connect();
 }
