@@ -17,6 +17,7 @@ from vncproxy.compute.once import ask_once
 from vncproxy.config.read import ConfigError
 from vncproxy.config.settings import Settings
 from vncproxy.console_api.consoles import PROTOCOLS, Wanted, issue_token
+from vncproxy.tokens.access_url import titled
 from vncproxy.tokens.engine import open_database
 from vncproxy.tokens.issue import Issued, TokenIssuer
 from vncproxy.tokens.table import TokenTable
@@ -74,7 +75,7 @@ def _print_url(settings: Settings, options: argparse.Namespace) -> int:
 
 def _open_browser(settings: Settings, options: argparse.Namespace) -> int:
     server, issued = _issue(settings, options)
-    opened = webbrowser.open(issued.url)
+    opened = webbrowser.open(titled(issued.url, server.name))
     if options.json:
         print_json({"opened": opened, "server": _shown(server)})
     elif opened:

@@ -345,6 +345,8 @@ class PageTests(ConsoleApiTestCase):
                 page.click("#servers button")
             console = opened.value
             wait_for_state(console, "connected")
+            self.assertEqual(console.title(), "lab-1")
+            self.assertEqual(console.inner_text("#name"), "lab-1")
             self.assertIsNone(console.evaluate("window.opener"))
             self.assertEqual(page.url, f"{self.url}/")
             self.assertEqual(page.evaluate("localStorage.length"), 0)

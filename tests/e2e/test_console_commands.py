@@ -76,7 +76,7 @@ class ConsoleCommandTests(HereTestCase):
             check=False,
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("/console?path=%3Ftoken%3D", seen.read_text())
+        self.assertRegex(seen.read_text(), r"/console\?path=%3Ftoken%3D\S{36}#title=web$")
         self.assertNotIn("token", done.stdout)
 
     def test_mistakes(self) -> None:

@@ -11,6 +11,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from vncproxy.model import Token
 
 
+def titled(url: str, title: str) -> str:
+    """Return the URL of a console's page that shall have this title.
+
+    Stands in the fragment, which a browser keeps to itself.
+    """
+    return urlunsplit(urlsplit(url)._replace(fragment=urlencode({"title": title})))
+
+
 def access_url(base: str, console_type: str, token: Token) -> str:
     """Return the URL a user opens; it holds the token, so it must never be logged.
 

@@ -134,12 +134,19 @@ async function open(row) {
     const url = await consoleUrl(row.dataset.id);
     if (!tab) throw new Error("Your browser keeps the console's tab from opening. Allow pop-ups here.");
     tab.opener = null;
-    tab.location.replace(url);
+    tab.location.replace(titled(url, row.querySelector(".name").textContent));
   } catch (error) {
     tab?.close();
     if (error.status === 401) askWho();
     else fault.textContent = error.message;
   }
+}
+
+/** Let the console's page have the server's name as its title; a fragment is sent nowhere. */
+function titled(url, title) {
+  const page = new URL(url);
+  page.hash = new URLSearchParams({ title });
+  return page;
 }
 
 async function consoleUrl(server) {
