@@ -313,6 +313,13 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             width = page.evaluate("document.getElementById('toolbar').scrollWidth")
             self.assertLessEqual(width, 390)
             save_screenshot(page, "phone.png")
+            page.click("#clipboard-button")
+            page.fill("#clipboard-text", "a" * 1000)
+            page.click("#type-text")
+            page.wait_for_selector("#typing-stop")
+            width = page.evaluate("document.getElementById('toolbar').scrollWidth")
+            self.assertLessEqual(width, 390)
+            save_screenshot(page, "phone-typing.png")
 
 
 class StockNoVncTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -204,12 +205,40 @@ class TerminalPageTests(ConsolesTestCase):
             page.keyboard.insert_text("Grüße, 世界")
             self.assert_screen(page, "Grüße, 世界")
 
+    def test_a_long_text_is_pasted(self) -> None:
+        """Three megabytes arrive whole: they go in messages that the gateway takes."""
+        heard = hashlib.sha256()
+        sizes: list[int] = []
+
+        def listen(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                heard.update(data)
+                sizes.append(len(data))
+
+        target = FakeTarget(listen)
+        self.addCleanup(target.stop)
+        text = "".join(f"{number:07}é\r" for number in range(300_000))
+        paste = """text => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData("text/plain", text);
+            document.querySelector(".xterm-helper-textarea")
+                .dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+        }"""
+        with open_page() as page:
+            page.goto(self.gateway.console_url(target.port, "--type=serial"))
+            wait_for_state(page, "connected")
+            page.evaluate(paste, text)
+            self.assertTrue(becomes_true(lambda: sum(sizes) >= len(text.encode())))
+            self.assertEqual(heard.hexdigest(), hashlib.sha256(text.encode()).hexdigest())
+            wait_for_state(page, "connected")
+
     def test_refusals(self) -> None:
         """The page shows the Close's words, with the request's id."""
         with open_page() as page:
             page.goto(f"{self.serial_url}/?token=unknown")
             wait_for_state(page, "disconnected")
             self.assertRegex(page.inner_text("#reason"), r"not valid or has expired.* \(req-")
+            self.assertFalse(page.is_visible("#reconnect"))
             page.goto(f"{self.serial_url}/")
             wait_for_state(page, "failed")
             self.assertIn("vncproxy token create", page.inner_text("#reason"))

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.e2e.chromium import canvas_picture, open_page, save_screenshot, wait_for_state, wait_until
+from tests.e2e.chromium import (
+    canvas_picture,
+    open_page,
+    save_screenshot,
+    wait_for_state,
+    wait_until,
+)
 from tests.e2e.programs import (
     Gateway,
     XvncServer,

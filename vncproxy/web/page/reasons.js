@@ -68,7 +68,7 @@ export const SEVERAL_TOKENS = {
 };
 
 export const NO_NOVNC = {
-  headline: "noVNC is missing",
+  headline: "There is no noVNC that this page can use",
   reason: "The gateway's administrator has to install noVNC 1.0 or newer, and name the directory that has its "
     + "core/ in [DEFAULT] web; `vncproxy check` says more.",
 };
