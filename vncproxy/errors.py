@@ -94,6 +94,12 @@ ANSWERS: dict[Ending, Answer] = {
     Ending.TARGET_CLOSED: _refusal(502, "The machine closed its console while it was opened."),
     Ending.TARGET_NOT_RFB: _refusal(502, _MISFIT, "error"),
     Ending.TARGET_SECURITY: _refusal(502, _MISFIT, "error"),
+    Ending.TARGET_PASSWORD: _refusal(
+        502, "The gateway has no password that the machine's console accepts.", "error"
+    ),
+    Ending.TARGET_LOCKED: _refusal(
+        503, "The machine's console lets nobody in for a while. Try again in a minute.", "error"
+    ),
     Ending.NEGOTIATION_TIMEOUT: _refusal(504, "The console took too long to open. Try again."),
     Ending.CLIENT_NOT_RFB: _refusal(400, "The client does not speak RFB."),
     Ending.CLIENT_PROTOCOL: _refusal(400, "The client broke the WebSocket protocol."),
@@ -331,9 +337,21 @@ class ServerGone(HandshakeError):
 
 
 class SecurityFailed(HandshakeError):
-    """The VNC server refused us, or we its security: types, password, certificate."""
+    """The VNC server refused us, or we its security: types, certificate."""
 
     ending = Ending.TARGET_SECURITY
+
+
+class PasswordRefused(SecurityFailed):
+    """The VNC server wants a password, or a user's name, and ours is not it, or we have none."""
+
+    ending = Ending.TARGET_PASSWORD
+
+
+class LockedOut(SecurityFailed):
+    """The VNC server refuses whoever comes from our address, for a time, after failures."""
+
+    ending = Ending.TARGET_LOCKED
 
 
 class SessionExpired(GatewayError):

@@ -51,6 +51,8 @@ class Ending(enum.Enum):
     TARGET_CLOSED = "target-closed"
     TARGET_NOT_RFB = "target-not-rfb"
     TARGET_SECURITY = "target-security"
+    TARGET_PASSWORD = "target-password"
+    TARGET_LOCKED = "target-locked"
     NEGOTIATION_TIMEOUT = "negotiation-timeout"
     # The client broke a protocol, or went away.
     CLIENT_NOT_RFB = "client-not-rfb"

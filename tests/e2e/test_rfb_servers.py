@@ -26,6 +26,13 @@ from tests.e2e.vnc_servers import QemuServer, X11vncServer, listens, write_passw
 
 _PASSWORD = "pa55word"
 _MISFIT = "The gateway and the machine's console could not agree on how to connect."
+_NO_PASSWORD = "The gateway has no password that the machine's console accepts."
+_LOCKED = "The machine's console lets nobody in for a while. Try again in a minute."
+_ENDINGS = {
+    _MISFIT: "target-security",
+    _NO_PASSWORD: "target-password",
+    _LOCKED: "target-locked",
+}
 _BLUE = b"\x99\x66\x33"  # xsetroot's #336699, in the order of the pixels' bytes
 
 
@@ -95,12 +102,13 @@ class ServerTestCase(SynchronousTestCase):
         gateway.program.wait_for("ended after .*client-closed")
         self.assertNotIn(_PASSWORD, gateway.log)
 
-    def assert_refused(self, gateway: Gateway, url: str, *words: str) -> None:
+    def assert_refused(self, gateway: Gateway, url: str, *words: str, told: str = _MISFIT) -> None:
         """Check that the tenant reads the fixed words, and the operator these."""
         before = len(gateway.log)
         with ScriptedBrowser(url) as browser:
-            self.assertTrue(browser.read_refusal().startswith(_MISFIT))
-        ended = rf"(?s).{{{before}}}.*ended after [^\n]*: target-security \(([^\n]*)\);"
+            self.assertEqual(browser.read_refusal().partition(" (req-")[0], told)
+            self.assertEqual(browser.read_close()[0], 4503 if told == _LOCKED else 4502)
+        ended = rf"(?s).{{{before}}}.*ended after [^\n]*: {_ENDINGS[told]} \(([^\n]*)\);"
         log = gateway.program.wait_for(ended)[1]
         for word in words:
             self.assertIn(word, log)
@@ -169,13 +177,14 @@ class XtigervncTests(ServerTestCase):
             wrong = self.path("wrong")
             wrong.write_text("wrong")
             url = gateway.console_url(server.port, f"--password-file={wrong}")
-            self.assert_refused(gateway, url, "the server refused us: 'Authentication failure'")
+            refused = "the server refused us: 'Authentication failure'"
+            self.assert_refused(gateway, url, refused, told=_NO_PASSWORD)
 
     def test_no_password(self) -> None:
         """Without a password the log says that it is what is missing."""
         server, gateway = self.secured("VncAuth"), self.gateway("vnc")
         url = gateway.console_url(server.port)
-        self.assert_refused(gateway, url, "for vnc we have no password")
+        self.assert_refused(gateway, url, "for vnc we have no password", told=_NO_PASSWORD)
 
     def test_plain(self) -> None:
         """A user name and a password, inside TLS with certificates and anonymous."""
@@ -198,7 +207,7 @@ class XtigervncTests(ServerTestCase):
         wrong = self.path("wrong")
         wrong.write_text("wrong")
         url = gateway.console_url(server.port, f"--password-file={wrong}", "--username=root")
-        self.assert_refused(gateway, url, "the server refused us")
+        self.assert_refused(gateway, url, "the server refused us", told=_NO_PASSWORD)
 
 
 class CertificateTests(ServerTestCase):
@@ -314,7 +323,8 @@ class QemuTests(ServerTestCase):
         server.set_password(_PASSWORD)
         self.assert_picture(gateway, self.console(gateway, server.port), None)
         server.set_password("another")
-        self.assert_refused(gateway, self.console(gateway, server.port), "Authentication failed")
+        url = self.console(gateway, server.port)
+        self.assert_refused(gateway, url, "Authentication failed", told=_NO_PASSWORD)
 
     def test_x509(self) -> None:
         """What OpenStack recommends: TLS, and the gateway's certificate demanded."""
@@ -388,7 +398,7 @@ class OtherServerTests(ServerTestCase):
         targets.write_text("[127.0.0.1:*]\npassword = other\n")
         gateway = self.gateway("vnc", targets_file=str(targets))
         url = gateway.console_url(server.port)
-        self.assert_refused(gateway, url, "Authentication failure")
+        self.assert_refused(gateway, url, "Authentication failure", told=_NO_PASSWORD)
         targets.write_text(
             f"[127.0.0.1:{server.port}]\npassword = {_PASSWORD}\n[*]\npassword = x\n"
         )

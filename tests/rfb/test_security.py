@@ -7,7 +7,14 @@ import struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rfb.servers import CREDENTIALS, SCHEMES, play, script
-from vncproxy.errors import HandshakeError, NotRfb, SecurityFailed, ServerGone
+from vncproxy.errors import (
+    HandshakeError,
+    LockedOut,
+    NotRfb,
+    PasswordRefused,
+    SecurityFailed,
+    ServerGone,
+)
 from vncproxy.model import Credentials
 from vncproxy.rfb.handshake import ServerHandshake
 from vncproxy.rfb.messages import Version, reason_message
@@ -84,6 +91,76 @@ class VncAuthenticationTests(SynchronousTestCase):
             with self.assertRaises(SecurityFailed) as caught:
                 handshake.receive(b"\0\0\0\1" + (reason_message(reason) if reason else b""))
             self.assertIn(reason or "refused our credentials", str(caught.exception))
+
+    def refused_with(self, ending: bytes, scheme: str = "vnc") -> SecurityFailed:
+        """Return what follows of this SecurityResult, and this reason, of a server of 3.8."""
+        one = script(Version.V3_8, scheme)
+        assert one is not None
+        handshake = ServerHandshake([scheme], CREDENTIALS)
+        for turn in one.turns[:-1]:
+            assert not isinstance(turn, TlsDemand)
+            handshake.receive(turn[0])
+        with self.assertRaises(SecurityFailed) as caught:
+            handshake.receive(ending)
+        error: SecurityFailed = caught.exception
+        return error
+
+    def test_why_we_are_refused(self) -> None:
+        """A wrong password, a server that lets nobody in for a while, and one with other reasons.
+
+        The reasons are those of Xtigervnc, QEMU, x11vnc and RealVNC.
+        """
+        password, locked, other = PasswordRefused, LockedOut, SecurityFailed
+        for reason, expected in (
+            ("Authentication failure", password),
+            ("Authentication failed", password),
+            ("password check failed!", password),
+            ("Either the username was not recognised, or the password was incorrect", password),
+            ("", password),
+            ("Too many security failures", locked),
+            ("Too many authentication failures", locked),
+            ("too many attempts", locked),
+            ("The server is already in use", other),
+            ("Connection rejected", other),
+        ):
+            error = self.refused_with(b"\0\0\0\1" + reason_message(reason))
+            self.assertIs(type(error), expected, reason)
+            self.assertNotIn(reason or "(", error.words)
+        for scheme in ("none", "vnc"):
+            error = self.refused_with(b"\0\0\0\1" + reason_message("Authentication?"), scheme)
+            self.assertIs(type(error), other if scheme == "none" else password)
+
+    def test_locked_out_at_the_door(self) -> None:
+        """Xtigervnc says so before it has heard anything; with nothing to choose from, in 3.8."""
+        reason = reason_message("Too many security failures")
+        for wire in (b"RFB 003.003\n" + bytes(4), b"RFB 003.007\n\0", _HELLO + b"\0"):
+            with self.assertRaises(LockedOut):
+                ServerHandshake(["none"]).receive(wire + reason)
+
+    def test_too_many_without_a_reason(self) -> None:
+        """Old servers have a SecurityResult of its own for it, 2."""
+        one = script(Version.V3_3, "vnc")
+        assert one is not None
+        for result, expected in ((1, PasswordRefused), (2, LockedOut)):
+            handshake = ServerHandshake(["vnc"], CREDENTIALS)
+            for turn in one.turns[:-1]:
+                assert not isinstance(turn, TlsDemand)
+                handshake.receive(turn[0])
+            with self.assertRaises(expected):
+                handshake.receive(struct.pack("!I", result))
+
+    def test_a_password_that_we_do_not_have(self) -> None:
+        """It is what is missing only where the server would take one."""
+        one_of_ours, another = _HELLO + b"\1\2", _HELLO + b"\1\x05"
+        for wire, expected in ((one_of_ours, PasswordRefused), (another, SecurityFailed)):
+            with self.assertRaises(SecurityFailed) as caught:
+                ServerHandshake(["none", "vnc"]).receive(wire)
+            self.assertIs(type(caught.exception), expected)
+        for subtype, kind in ((261, PasswordRefused), (256, SecurityFailed)):
+            with self.assertRaises(SecurityFailed) as caught:
+                wire = _TO_VENCRYPT + struct.pack("!BI", 1, subtype)
+                ServerHandshake(["vencrypt"]).receive(wire)
+            self.assertIs(type(caught.exception), kind)
 
 
 class VencryptTests(SynchronousTestCase):

@@ -5,17 +5,27 @@ Pure, by the rules of ``rfb.dialogue``. RFC 6143 §7.1 is their script.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from typing_extensions import override
 
-from vncproxy.errors import ClientNotRfb, HandshakeError, NotRfb, SecurityFailed, ServerGone
+from vncproxy.errors import (
+    ClientNotRfb,
+    HandshakeError,
+    LockedOut,
+    NotRfb,
+    PasswordRefused,
+    SecurityFailed,
+    ServerGone,
+)
 from vncproxy.model import Credentials
 from vncproxy.rfb.dialogue import Dialogue
 from vncproxy.rfb.messages import (
     RESULT_FAILED,
     RESULT_OK,
+    RESULT_TOO_MANY,
     VERSION_BYTES,
     Security,
     Version,
@@ -30,6 +40,11 @@ from vncproxy.rfb.reader import Steps
 from vncproxy.rfb.security import Applicant, Method, methods_of
 
 _LONGEST_REASON_BYTES = 1024
+# Servers' own words, of which no document has a list. Xtigervnc and RealVNC lock an address out for
+# "Too many security failures", others for "Too many authentication failures" or "attempts".
+_LOCKED_OUT = re.compile(r"too many .*(?:failures|attempts)", re.IGNORECASE)
+# Those of a wrong password all have one of these; "The server is already in use" has not.
+_WRONG_PASSWORD = re.compile(r"auth|passw|login|credential|^''$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +104,7 @@ class ServerHandshake(Dialogue[Agreement]):
         if dictated == Security.INVALID:
             raise (yield from self._refused())
         if dictated not in [int(method.security) for method in self._wanted]:
-            raise self._no_common_security(security_name(dictated))
+            raise self._no_common_security([dictated])
         return Security(dictated)
 
     def _choose_security(self) -> Steps[Security]:
@@ -102,14 +117,14 @@ class ServerHandshake(Dialogue[Agreement]):
             if method.security in offered:
                 self._send(bytes([method.security]))
                 return method.security
-        raise self._no_common_security(security_names(offered))
+        raise self._no_common_security(offered)
 
     def _authenticate(self, security: Security) -> Steps[Method]:
         self._awaits = "its part of the authentication"
         us = Applicant(self._reader, self._send, self._credentials)
         candidates = [method for method in self._wanted if method.security is security]
         if security is Security.VENCRYPT:
-            method = yield from us.choose_subtype(candidates)
+            method = yield from us.choose_subtype(candidates, self._lacking)
         else:
             (method,) = candidates
         yield from us.authenticate(method)
@@ -121,24 +136,38 @@ class ServerHandshake(Dialogue[Agreement]):
         if result == 0:
             return
         if version is Version.V3_8:
-            raise (yield from self._refused())
+            raise (yield from self._refused(method))
         what = "our credentials" if method.needs_password else "us"
-        raise SecurityFailed(f"the server refused {what} with the result {result}")
+        text = f"the server refused {what} with the result {result}"
+        if result == RESULT_TOO_MANY:
+            raise LockedOut(text)
+        raise PasswordRefused(text) if method.needs_password else SecurityFailed(text)
 
-    def _refused(self) -> Steps[HandshakeError]:
+    def _refused(self, method: Method | None = None) -> Steps[HandshakeError]:
+        """Return the error for a refusal, whose reason comes now.
+
+        Args:
+            method: by which we have tried to be let in; None before that.
+        """
         self._awaits = "the reason of its refusal"
         reason = yield from read_reason(self._reader, _LONGEST_REASON_BYTES)
-        return SecurityFailed(f"the server refused us: {reason}")
-
-    def _no_common_security(self, offered: str) -> HandshakeError:
-        allowed = ", ".join(method.name for method in self._wanted) or "nothing"
-        text = (
-            f"the server offers the security types {offered}; [vnc] auth_schemes allows {allowed}"
-        )
-        if self._lacking:
-            lacking = ", ".join(method.name for method in self._lacking)
-            text += f", and for {lacking} we have no password or user name for this server"
+        text = f"the server refused us: {reason}"
+        if _LOCKED_OUT.search(reason):
+            return LockedOut(text)
+        if method is not None and method.needs_password and _WRONG_PASSWORD.search(reason):
+            return PasswordRefused(text)
         return SecurityFailed(text)
+
+    def _no_common_security(self, offered: Sequence[int]) -> HandshakeError:
+        allowed = ", ".join(method.name for method in self._wanted) or "nothing"
+        names = security_names(offered)
+        text = f"the server offers the security types {names}; [vnc] auth_schemes allows {allowed}"
+        if not self._lacking:
+            return SecurityFailed(text)
+        lacking = ", ".join(method.name for method in self._lacking)
+        text += f", and for {lacking} we have no password or user name for this server"
+        would_do = any(method.security in offered for method in self._lacking)
+        return PasswordRefused(text) if would_do else SecurityFailed(text)
 
     @override
     def _fault(self, text: str) -> HandshakeError:

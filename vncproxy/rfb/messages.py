@@ -85,7 +85,7 @@ def security_name(number: int) -> str:
     return f"{_NAMES.get(number, 'unknown')} ({number})"
 
 
-def security_names(numbers: bytes) -> str:
+def security_names(numbers: Iterable[int]) -> str:
     """Return a list of security types for the log."""
     return ", ".join(security_name(number) for number in numbers) or "nothing"
 
@@ -94,6 +94,7 @@ def security_names(numbers: bytes) -> str:
 
 RESULT_OK = struct.pack("!I", 0)
 RESULT_FAILED = struct.pack("!I", 1)
+RESULT_TOO_MANY = 2  # not of the RFC: old servers end so after too many attempts
 
 
 def reason_message(reason: str) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-from vncproxy.errors import NotRfb, SecurityFailed
+from vncproxy.errors import NotRfb, PasswordRefused, SecurityFailed
 from vncproxy.model import Credentials
 from vncproxy.rfb.messages import VENCRYPT_VERSION, Security, Subtype, subtype_names
 from vncproxy.rfb.reader import ByteReader, Steps, TlsDemand
@@ -89,10 +89,17 @@ class Applicant:
         elif method.needs_password:
             yield from self._answer_challenge()
 
-    def choose_subtype(self, wanted: Sequence[Method]) -> Steps[Method]:
+    def choose_subtype(
+        self, wanted: Sequence[Method], lacking: Sequence[Method] = ()
+    ) -> Steps[Method]:
         """Agree on VeNCrypt's version and on one of its sub-types.
 
+        Args:
+            wanted: the most wanted first.
+            lacking: those for which we have no password or no user's name.
+
         Raises:
+            PasswordRefused: it offers only what we have no password for.
             NotRfb: another version.
             SecurityFailed: no sub-type in common, or the server changed its mind.
         """
@@ -108,7 +115,8 @@ class Applicant:
         method = next((m for m in wanted if m.subtype in offered), None)
         if method is None or method.subtype is None:
             allowed = subtype_names(m.subtype for m in wanted if m.subtype)
-            raise SecurityFailed(
+            would_do = any(m.subtype in offered for m in lacking)
+            raise (PasswordRefused if would_do else SecurityFailed)(
                 f"the server offers the VeNCrypt sub-types {subtype_names(offered)}; "
                 f"[vnc] auth_schemes and our credentials allow {allowed}"
             )
