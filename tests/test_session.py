@@ -153,12 +153,86 @@ class OpeningTests(SessionTestCase):
             self.assertIsNotNone(self.server.closed_with)
 
     def test_the_client_leaves_while_the_target_is_dialled(self) -> None:
-        """The attempt to connect is given up with it."""
+        """The attempt to connect is given up with it, unless it was just about to succeed."""
         done = self.start()
         self.lose(self.browser)
+        self.clock.advance(0.1)
+        self.assertFalse(self.dialer.dialed[0].called)
+        self.clock.advance(0.2)
+        self.assertTrue(self.dialer.dialed[0].called)
         self.successResultOf(done)
         self.assertEqual(self.observer.events, ["started", "ended client-lost"])
-        self.assertTrue(self.dialer.dialed[0].called)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_client_leaves_before_the_server_has_let_us_in(self) -> None:
+        """The server, which would count it as a failed guess, hears the handshake's end first."""
+        says = [_VERSION, b"\1\1", bytes(4)]
+        for heard in range(len(says)):
+            self.setUp()
+            done = self.start()
+            if heard:
+                self.connect()
+                self.server.received(says[0])
+            if heard == 2:
+                self.server.received(says[1])
+            self.lose(self.browser)
+            self.assertIsNone(self.server.closed_with)
+            if not heard:
+                self.connect()
+            for piece in says[heard:]:
+                self.assertIsNone(self.server.closed_with)
+                self.server.received(piece)
+            self.assertEqual(self.server.written, _VERSION + b"\1")
+            self.assertEqual(self.server.closed_with, Ending.CLIENT_LOST)
+            self.lose(self.server, Ending.SERVER_CLOSED)
+            self.successResultOf(done)
+            self.assertEqual(self.observer.events, ["started", "ended client-lost"])
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_server_does_not_let_in_whom_nobody_waits_for(self) -> None:
+        """Its silence is not waited for long; its refusal, loss or babble not at all."""
+        for fault in (
+            lambda: self.clock.advance(5.1),
+            lambda: self.server.received(_VERSION + b"\0" + reason_message("no")),
+            lambda: self.server.received(b"SSH-2.0-OpenSSH"),
+            lambda: self.lose(self.server, Ending.SERVER_LOST),
+        ):
+            self.setUp()
+            done = self.start()
+            self.connect()
+            self.lose(self.browser)
+            self.assertNoResult(done)
+            fault()
+            self.assertEqual(self.observer.facts and self.observer.facts.ending, Ending.CLIENT_LOST)
+            if not self.server.closed_with:
+                self.successResultOf(done)  # it was lost
+            else:
+                self.lose(self.server)
+            self.successResultOf(done)
+            self.assertEqual(self.observer.events, ["started", "ended client-lost"])
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_another_end_before_the_server_has_let_us_in(self) -> None:
+        """The client is told at once, and the server is left in order all the same."""
+        self.start()
+        self.connect()
+        self.browser.received(_VERSION)
+        self.session.end(Ending.GATEWAY_STOPPING)
+        self.assertIn(b"being restarted", self.browser.written)
+        self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
+        self.assertIsNone(self.server.closed_with)
+        self.assertFalse(self.server.paused)
+        self.server.received(_VERSION + b"\1\1" + bytes(4))
+        self.assertEqual(self.server.written, _VERSION + b"\1")
+        self.assertEqual(self.server.closed_with, Ending.GATEWAY_STOPPING)
+
+    def test_a_fault_of_ours_that_nobody_waits_for(self) -> None:
+        """An unforeseen error is logged also where the client has left."""
+        done = self.start()
+        self.lose(self.browser)
+        self.dialer.dialed[0].errback(ZeroDivisionError("of ours"))
+        self.successResultOf(done)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_client_that_chooses_too_early_and_wrong(self) -> None:
         """A wrong security type that came before the server was ready ends it as the client's."""
@@ -377,11 +451,16 @@ class RegistryTests(SessionTestCase):
         facts = SessionFacts("req-1", "192.0.2.1", 0.0, grant_for(Token("t")))
         self.registry.start(Session(self.policy, facts), self.browser)
 
+    def leave(self) -> None:
+        """Lose the browser, and have the attempt to reach the server fail."""
+        self.lose(self.browser)
+        self.dialer.dialed[0].errback(TargetRefused("refused"))
+
     def test_sessions_are_known_while_they_live(self) -> None:
         """A session that has ended is forgotten."""
         self.begin()
         self.assertEqual(len(self.registry), 1)
-        self.lose(self.browser)
+        self.leave()
         self.assertEqual(len(self.registry), 0)
 
     def test_stop_without_sessions(self) -> None:
@@ -396,7 +475,7 @@ class RegistryTests(SessionTestCase):
         self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
         self.assertIn(b"being restarted", self.browser.written)
         self.assertNoResult(stopping)
-        self.lose(self.browser)
+        self.leave()
         self.successResultOf(stopping)
 
     def test_a_session_that_comes_too_late(self) -> None:
@@ -429,7 +508,7 @@ class RegistryTests(SessionTestCase):
         self.clock.advance(14.0)
         self.assertIsNone(self.browser.closed_with)
         self.assertNoResult(stopping)
-        self.lose(self.browser)
+        self.leave()
         self.successResultOf(stopping)
 
     def test_a_drain_takes_no_new_ones(self) -> None:
@@ -451,7 +530,7 @@ class RegistryTests(SessionTestCase):
         self.clock.advance(0.2)
         self.assertEqual(self.browser.closed_with, Ending.GATEWAY_STOPPING)
         self.assertNoResult(stopping)
-        self.lose(self.browser)
+        self.leave()
         self.successResultOf(stopping)
 
     def test_hurry(self) -> None:

@@ -53,6 +53,13 @@ class Opening(Protocol):
         The Deferred fires when that is on its way, or the browser has gone.
         """
 
+    def conclude(self) -> bool:
+        """Go on with the server alone: there will be no console.
+
+        Returns:
+            Whether to wait until what ``meet`` returned fires; else the server may be left now.
+        """
+
     def leg_lost(self, leg: Leg, detail: str) -> GatewayError | None:
         """Return the error that a leg's loss means for the opening; None if it has its own."""
 
@@ -106,6 +113,10 @@ class RawOpening:
     def refuse(self, reason: str) -> Deferred[None]:
         """Say nothing (see ``Opening.refuse``)."""
         return succeed(None)
+
+    def conclude(self) -> bool:
+        """Leave the server (see ``Opening.conclude``)."""
+        return False
 
     def leg_lost(self, leg: Leg, detail: str) -> GatewayError | None:
         """Add nothing to the loss (see ``Opening.leg_lost``)."""

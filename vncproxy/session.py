@@ -5,13 +5,15 @@ Whatever ends a session goes through ``Session.end``; the first one to call it n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vncproxy.errors import ANSWERS, GatewayError, NegotiationTimeout, SessionExpired
 from vncproxy.interfaces import Leg, SessionObserver, Tap
@@ -21,8 +23,14 @@ from vncproxy.opening import Opener, Opening
 from vncproxy.splice.portable import Splice
 from vncproxy.target import Dialer
 
+T = TypeVar("T")
+
 _REFUSAL_S = 5.0  # for a client to hear in its protocol why it gets no console
 _CLOSE_S = 10.0  # for both peers to take what was written, and to close
+# When the client has gone: for a connection to the server that is there to be noticed, and for the
+# handshake on it to come to its end. One that the server has not taken yet is nothing to it.
+_NOTICE_S = 0.2
+_CONCLUDE_S = 5.0
 
 
 def endless(_grant: Grant) -> float | None:
@@ -84,6 +92,7 @@ class Session:
         self._gone: dict[Leg, Deferred[None]] = {}
         self._opening: Opening | None = None
         self._interruptible: Deferred[None] | None = None  # the opening, while it goes on
+        self._opened: Deferred[Leg] | None = None  # its part with the server, which may go on
         self._over: Deferred[None] | None = None  # fires at the end of what was opened
         self._splice: Splice | None = None
 
@@ -118,6 +127,8 @@ class Session:
 
     def abort(self) -> None:
         """Drop whatever connection of the session is still open."""
+        if self._opened is not None:
+            self._opened.cancel()
         for leg, gone in self._gone.items():
             if not gone.called:
                 leg.abort()
@@ -146,7 +157,7 @@ class Session:
                 if lifetime is not None and lifetime.active():
                     lifetime.cancel()
         await self._say_why(browser)
-        await self._close()
+        await self._close(browser)
         self.facts.seconds = self._policy.clock.seconds() - self.facts.started
         if self._refusal is None:
             self._policy.observer.ended(self.facts)
@@ -168,13 +179,16 @@ class Session:
     async def _join(self, browser: Leg, grant: Grant) -> None:
         assert self._opening is not None  # noqa: S101  set by _serve
         opening = self._opening
-        opened = Deferred.fromCoroutine(self._open(opening, grant))
+        self._opened = Deferred.fromCoroutine(self._open(opening, grant))
         timeout_s = self._policy.negotiation_timeout_s
-        opened.addTimeout(timeout_s, self._policy.clock)
+        self._opened.addTimeout(timeout_s, self._policy.clock)
         try:
-            server = await opened
+            server = await _result_of(self._opened)
         except TimeoutError as error:
             raise NegotiationTimeout(f"{opening.unfinished} in {timeout_s:g} s") from error
+        finally:
+            if self._opened.called:  # else it was end() that came first
+                self._opened = None
         self._log.debug(
             "{request_id} agreed on {agreement}",
             request_id=self.facts.request_id,
@@ -207,7 +221,8 @@ class Session:
         if reached.early:
             reached.leg.received(reached.early)
         await agreed
-        self._took("handshake", connected)
+        if self.facts.ending is None:
+            self._took("handshake", connected)
         return reached.leg
 
     def _took(self, phase: Phase, begun: float) -> float:
@@ -232,20 +247,47 @@ class Session:
         with suppress(TimeoutError):
             await heard
 
-    async def _close(self) -> None:
+    async def _close(self, browser: Leg) -> None:
         """Close both ends, and return when both are gone; abort what does not go in time."""
         assert self.facts.ending is not None  # noqa: S101  that is why we are here
         if self._splice is not None:
             self._splice.stop()
-        remaining = [leg for leg, gone in self._gone.items() if not gone.called]
-        for leg in remaining:
-            leg.received = _discard
-            leg.close(self.facts.ending, self._words)
         abort = self._policy.clock.callLater(_CLOSE_S, self.abort)
+        self._close_legs([browser], self.facts.ending)
+        await self._conclude()
+        self._close_legs([leg for leg in self._gone if leg is not browser], self.facts.ending)
         for gone in list(self._gone.values()):
             await gone
         if abort.active():
             abort.cancel()
+
+    async def _conclude(self) -> None:
+        """Let the handshake with the server come to its end, if it still goes on."""
+        if self._opened is None or self._opening is None:
+            return
+        if self._opening.conclude():
+            self._opened.addTimeout(_CONCLUDE_S, self._policy.clock)
+        else:
+            self._opened.cancel()
+        notice = self._policy.clock.callLater(_NOTICE_S, self._dial_no_further)
+        try:
+            await self._opened
+        except (TimeoutError, CancelledError, GatewayError):
+            pass  # the session has ended of something else
+        except Exception:
+            self._log.failure("{request_id} met a fault", request_id=self.facts.request_id)
+        if notice.active():
+            notice.cancel()
+
+    def _dial_no_further(self) -> None:
+        if self._opened is not None and len(self._gone) == 1:  # there is the browser's leg only
+            self._opened.cancel()
+
+    def _close_legs(self, legs: Sequence[Leg], ending: Ending) -> None:
+        for leg in legs:
+            if not self._gone[leg].called:
+                leg.received = _discard
+                leg.close(ending, self._words)
 
     def _watch(self, leg: Leg) -> None:
         self._gone[leg] = Deferred()
@@ -258,6 +300,28 @@ class Session:
             self.fail(error)
         else:
             self.end(ending, detail)
+
+
+def _result_of(work: Deferred[T]) -> Deferred[T]:
+    """Return what fires like this Deferred, but can be cancelled without it.
+
+    What it fails with afterwards stays on it.
+    """
+    result: Deferred[T] = Deferred()
+
+    def succeeded(value: T) -> T:
+        if not result.called:
+            result.callback(value)
+        return value
+
+    def failed(failure: Failure) -> Failure | None:
+        if result.called:
+            return failure
+        result.errback(failure)
+        return None
+
+    work.addCallbacks(succeeded, failed)
+    return result
 
 
 def _discard(_data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
@@ -208,6 +209,78 @@ class XtigervncTests(ServerTestCase):
         wrong.write_text("wrong")
         url = gateway.console_url(server.port, f"--password-file={wrong}", "--username=root")
         self.assert_refused(gateway, url, "the server refused us", told=_NO_PASSWORD)
+
+
+class ImpatientClientTests(ServerTestCase):
+    """Xtigervnc lets nobody in for 10 s after 5 connections that ended before it had let us in."""
+
+    def locking(self, security: str) -> XvncServer:
+        write_password_file(self.path("passwd"), _PASSWORD)
+        certificate, key = self.server_certificate()
+        return self.xvnc(
+            *("-SecurityTypes", security, "-rfbauth", str(self.path("passwd"))),
+            *("-X509Cert", certificate, "-X509Key", key),
+        )
+
+    def unlimited(self, schemes: str) -> Gateway:
+        """Start a gateway that lets a hundred in with one token."""
+        return self.gateway(schemes, max_sessions_per_token="0", max_sessions_per_instance="0")
+
+    def leave(self, url: str, said: bytes = b"") -> None:
+        """Open a console, say something, and be gone."""
+        browser = ScriptedBrowser(url)
+        if said:
+            browser.write(said)
+        browser.socket.socket.close()
+
+    def ended(self, gateway: Gateway, count: int) -> bool:
+        """Return whether so many sessions have ended."""
+        return gateway.log.count("ended after") == count
+
+    def test_clients_that_leave_at_once(self) -> None:
+        """After a hundred of them, in a row, an honest client sees its picture."""
+        for security, schemes in (("None", "none"), ("VncAuth", "vnc"), ("X509Vnc", "vencrypt")):
+            server, gateway = self.locking(security), self.unlimited(schemes)
+            url = self.console(gateway, server.port)
+            for number in range(100):
+                self.leave(url, b"RFB 003.008\n" if number % 2 else b"")
+                self.assertTrue(becomes_true(partial(self.ended, gateway, number + 1)))
+            self.assertNotIn("target-locked", gateway.log)
+            self.assert_picture(gateway, url)
+
+    def test_many_that_leave_together(self) -> None:
+        """The server takes five at once, and no more while it is busy with them; then all."""
+        server, gateway = self.locking("VncAuth"), self.unlimited("vnc")
+        url = self.console(gateway, server.port)
+        with ThreadPoolExecutor(25) as pool:
+            for leaving in [pool.submit(self.leave, url) for _ in range(100)]:
+                leaving.result()
+        self.assertTrue(becomes_true(partial(self.ended, gateway, 100)))
+        self.assert_picture(gateway, url)
+
+    def test_an_address_that_is_locked_out(self) -> None:
+        """Its users read that it is worth to wait; and it is."""
+        server, gateway = self.locking("VncAuth"), self.unlimited("vnc")
+        wrong = self.path("wrong")
+        wrong.write_text("wrong")
+        bad = gateway.console_url(server.port, f"--password-file={wrong}")
+        for _ in range(4):
+            self.assert_refused(gateway, bad, "Authentication failure", told=_NO_PASSWORD)
+        good = self.console(gateway, server.port)
+
+        def locked_out() -> bool:
+            with ScriptedBrowser(bad) as browser:
+                return browser.read_refusal().startswith(_LOCKED)
+
+        self.assertTrue(becomes_true(locked_out))
+        self.assert_refused(gateway, good, "Too many security failures", told=_LOCKED)
+
+        def let_in() -> bool:
+            with ScriptedBrowser(good) as browser:
+                browser.write_version()
+                return browser.read(1) == b"\1"
+
+        self.assertTrue(becomes_true(let_in))
 
 
 class CertificateTests(ServerTestCase):

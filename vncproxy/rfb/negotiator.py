@@ -42,6 +42,8 @@ class Negotiator:
         self._server: ServerHandshake | None = None
         self._secure: Callable[[TlsDemand], Deferred[None]] = _no_tls
         self._securing: Deferred[None] | None = None
+        self._alone = False  # with the server: there will be no console
+        self._server_failed = False
         self.agreed: Deferred[None] = Deferred()
         self._refusal_sent: Deferred[None] = Deferred()
         browser.received = self._from_browser
@@ -99,12 +101,33 @@ class Negotiator:
         self._step(lambda: self._client.refuse(reason))
         return self._refusal_sent
 
+    def conclude(self) -> bool:
+        """Go on until the server has let us in (see ``Opening.conclude``).
+
+        Servers count connections that end before that as guesses at their password, and soon let
+        nobody in who comes from the same address: so a gateway that breaks off for each user that
+        does not wait locks out all of them.
+        """
+        self._alone = True
+        if self._server_leg is not None and not self._server_failed:
+            self._server_leg.resume()
+        self._go_on_alone()
+        return not self.agreed.called
+
+    def _go_on_alone(self) -> None:
+        through = self._server is not None and self._server.result is not None
+        if (through or self._server_failed) and not self.agreed.called:
+            self.agreed.callback(None)
+
     def leg_lost(self, leg: Leg, detail: str) -> HandshakeError | None:
         """Return the error that a leg's loss means in the handshake; None if it has its own."""
         if leg is self._browser:
             self._stop_refusing()
         if leg is not self._server_leg or self._server is None or self._server.result is not None:
             return None
+        self._server_failed = True
+        if self._alone:
+            self._go_on_alone()
         return self._server.lost(detail)
 
     @property
@@ -126,18 +149,22 @@ class Negotiator:
         """Let one of the dialogues go on, and do what follows from it."""
         try:
             step()
-            if self._server is not None and self._server.result is not None:
+            if not self._alone and self._server is not None and self._server.result is not None:
                 self._client.accept()
         except HandshakeError as error:
             self._flush()
             if isinstance(error, ClientNotRfb):
                 self._stop_refusing()  # there are no words left for such a client
-            self._failed(error)
+                self._failed(error)
+            else:
+                self._fail(error)
             return
         self._flush()
         if self._server is not None and self._server.wants_tls is not None:
             self._begin_tls(self._server, self._server.wants_tls)
-        if self._client.refused:
+        if self._alone:
+            self._go_on_alone()
+        elif self._client.refused:
             self._stop_refusing()
         elif self._client.result is not None and not self.agreed.called:
             self.agreed.callback(None)
@@ -150,12 +177,19 @@ class Negotiator:
         try:
             await self._secure(demand)
         except HandshakeError as error:
-            self._failed(error)
+            self._fail(error)
         except Exception:
             self._log.failure("TLS with the console's server could not be started")
-            self._failed(GatewayError("see the traceback above"))
+            self._fail(GatewayError("see the traceback above"))
         else:
             self._step(server.tls_started)
+
+    def _fail(self, error: GatewayError) -> None:
+        """Tell of a fault after which nothing more can be said to the server."""
+        self._server_failed = True
+        self._failed(error)
+        if self._alone:
+            self._go_on_alone()
 
     def _stop_refusing(self) -> None:
         if not self._refusal_sent.called:
