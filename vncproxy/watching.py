@@ -24,6 +24,7 @@ from vncproxy.listener import Listener, endpoint_from
 from vncproxy.measures import NO_MEASURES, Measures
 from vncproxy.observers import HarmlessMeasures
 from vncproxy.registry import Registry
+from vncproxy.web.health import Healthz
 from vncproxy.web.server import HardenedSite
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ def metrics_listener(
     description = settings.watching.metrics_listen or ""
     option = "[vncproxy] metrics_listen"
     endpoint = endpoint_from(reactor, description, option)
-    site = HardenedSite(metrics_root(render, reactor), entrance.hardening(pending))
+    root = metrics_root(render, reactor)
+    root.putChild(b"healthz", Healthz())
+    site = HardenedSite(root, entrance.hardening(pending))
     factory = entrance.before_metrics(site, description)
     return Listener(description, endpoint, factory, option)
 

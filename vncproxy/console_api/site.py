@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from vncproxy.web.assets import Files
 from vncproxy.web.headers import text_of
+from vncproxy.web.health import Healthz
 from vncproxy.web.server import HardenedSite, Hardening
 
 _PAGE = Path(__file__).parent / "page"
@@ -35,6 +36,8 @@ class ApiSite(HardenedSite):
 
     @override
     def resource_for(self, request: Request) -> IResource:
+        if request.path == b"/healthz":
+            return Healthz()
         request.setHeader("Vary", "Accept")
         if _is_for_people(request):
             page: IResource = getChildForRequest(self._pages, request)

@@ -57,11 +57,13 @@ def _policy(rules: str, frame_ancestors: Sequence[str]) -> bytes:
 
 
 def json_answer(request: Request, status: int, body: Mapping[str, object]) -> bytes:
-    """Return the body of a JSON answer that is never cached."""
+    """Return the whole body of a JSON answer that is never cached."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
-    return json.dumps(body).encode() + b"\n"
+    data = json.dumps(body).encode() + b"\n"
+    request.setHeader(b"content-length", b"%d" % len(data))
+    return data
 
 
 def text_answer(request: Request, status: int, words: str) -> bytes:

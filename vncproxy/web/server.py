@@ -106,6 +106,8 @@ class HardenedSite(Site):
                 check_target(request)
             except Malformed as error:
                 return _BadRequest(error)
+        if request.method == b"OPTIONS" and request.path == b"/":
+            return _Options()
         return self.resource_for(request)
 
     def resource_for(self, request: Request) -> IResource:
@@ -142,6 +144,18 @@ class _BadRequest(Resource):
     @override
     def render(self, request: Request) -> bytes:
         return json_answer(request, 400, {"code": "malformed", "message": self._message})
+
+
+class _Options(Resource):
+    """Answers that the server is there, to balancers' oldest health check (RFC 9110 §9.3.7)."""
+
+    isLeaf = True
+
+    @override
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(204)
+        request.setHeader(b"allow", b"GET, HEAD, OPTIONS")
+        return b""
 
 
 class BoundedRequest(Request):
