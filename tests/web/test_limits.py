@@ -33,6 +33,7 @@ class LimitsTestCase(SynchronousTestCase):
 
     def lose(self, connection: Connection) -> None:
         connection.protocol.connectionLost(Failure(ConnectionLost()))
+        self.web.clock.advance(0.3)  # in which the attempt to reach the server is given up
 
     def words_of(self, connection: Connection) -> str:
         """Say RFB's version, and return the refusal, whose frame ends with the request id."""
