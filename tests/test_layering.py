@@ -12,6 +12,7 @@ _PACKAGE = Path(__file__).parents[1] / "vncproxy"
 _LAYERS = [
     ["kinds", "model", "errors", "interfaces", "openssl", "measures", "patterns", "redaction"],
     ["reason"],
+    ["host_port"],
     ["config.topic"],
     ["config.topics.api", "config.topics.compute", "config.topics.keystone"],
     ["config.topics.console", "config.topics.consoleauth", "config.topics.database"],
@@ -99,6 +100,7 @@ _PURE = {
     "openssl",
     "patterns",
     "redaction",
+    "host_port",
     "edge.socket_mode",
     "edge.networks",
     "edge.proxy_header",

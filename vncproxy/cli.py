@@ -19,6 +19,7 @@ from vncproxy.cli_verbs import add_verb, print_json
 from vncproxy.config.read import ConfigError, read_settings
 from vncproxy.config.settings import Settings
 from vncproxy.errors import GatewayError
+from vncproxy.host_port import host_and_port
 from vncproxy.kinds import KINDS
 from vncproxy.model import NO_INSTANCE, Credentials, Grant
 from vncproxy.target_rules import TargetRules
@@ -69,7 +70,9 @@ def _add_token_commands(token: argparse.ArgumentParser) -> None:
     verbs = token.add_subparsers(required=True, metavar="COMMAND")
     create = add_verb(verbs, "create", _create_token, "print a URL that opens a console")
     create.add_argument(
-        "--host", required=True, help="host of the console, or a UNIX socket's path"
+        "--host",
+        required=True,
+        help="host of the console, with or without its port; or a UNIX socket's path",
     )
     create.add_argument("--port", type=int, default=0, help="TCP port of the console")
     create.add_argument("--ttl", type=int, metavar="SECONDS", help="how long the URL opens it")
@@ -95,11 +98,10 @@ def _table(settings: Settings) -> TokenTable:
 
 
 def _create_token(settings: Settings, options: argparse.Namespace) -> int:
-    if not options.host.startswith("/") and not 0 < options.port < 65536:
-        raise ConfigError("--port: give the console's TCP port, 1 to 65535")
-    if options.host.startswith("/"):
+    host, port = _where(options)
+    if host.startswith("/"):
         rules = TargetRules(settings.limits.target_networks, settings.limits.target_ports)
-        rules.check_socket(os.path.realpath(options.host), ours=settings.keeps_tokens)
+        rules.check_socket(os.path.realpath(host), ours=settings.keeps_tokens)
     ttl_s = settings.consoleauth.token_ttl if options.ttl is None else options.ttl
     if ttl_s <= 0:
         raise ConfigError("--ttl: give a number of seconds above 0")
@@ -107,8 +109,8 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     credentials = _credentials(options)
     issued = issuer.issue(
         options.type,
-        options.host,
-        options.port,
+        host,
+        port,
         options.instance,
         ttl_s,
         credentials,
@@ -119,6 +121,29 @@ def _create_token(settings: Settings, options: argparse.Namespace) -> int:
     else:
         print(issued.url)
     return 0
+
+
+def _where(options: argparse.Namespace) -> tuple[str, int]:
+    """Return the console's host and port; or its socket's path, and 0.
+
+    Raises:
+        ConfigError: they are none, or contradict each other.
+    """
+    text: str = options.host.removeprefix("unix:")
+    if text.startswith("/"):
+        if options.port:
+            raise ConfigError("--port: a UNIX socket has none")
+        return text, 0
+    try:
+        host, port = host_and_port(options.host)
+    except ValueError as error:
+        raise ConfigError(f"--host: {options.host!r} must be {error}") from error
+    if port is not None and options.port not in (0, port):
+        raise ConfigError(f"--port: --host names the port {port} already")
+    port = options.port if port is None else port
+    if not 0 < port < 65536:
+        raise ConfigError("--port: give the console's TCP port, 1 to 65535")
+    return host, port
 
 
 def _credentials(options: argparse.Namespace) -> Credentials | None:

@@ -100,6 +100,13 @@ class InventoryFileTests(SynchronousTestCase):
             ("\n        host: h\n        port: [1]", "line 6: port must be one value"),
             ("\n        host: h\n        port:", "line 6: port must be one value"),
             ("\n        host: a b\n        port: 1", "line 5: host must be a host's name"),
+            (
+                "\n        host: h:1\n        port: 1",
+                "line 5: host must be a host's name or address, ",
+            ),
+            ("\n        host: '[h]'\n        port: 1", "line 5: host must be a host's name"),
+            ("'[fd00::7]'", "line 4: a console must be host:port"),
+            ("'fd00::7:5900'", "line 4: a console must be host:port, [IPv6 address]:port"),
             ("\n        unix: run/x", "line 5: unix must be the absolute path"),
             ("{unix: /x, port: 1}", "line 4: give unix, or host and port, not both"),
             ("{unix: /x, unix: /y}", "line 4: unix is given twice"),

@@ -69,6 +69,30 @@ class TokenCommandTests(CommandTestCase):
         self.assertIn("token%3D", token.pop("url"))
         self.assertEqual(json.loads(self.run_command("token", "list", "--json").stdout), [token])
 
+    def test_hosts_as_people_write_them(self) -> None:
+        """With brackets and the port or without: the link leads there, or there is none."""
+        for where, target in (
+            (["--host=[::1]", "--port=5901"], "[::1]:5901"),
+            (["--host=[::1]:5901"], "[::1]:5901"),
+            (["--host=[fe80::1%eth0]:5901"], "[fe80::1%eth0]:5901"),
+            (["--host=h.example:5901"], "h.example:5901"),
+            (["--host=10.0.0.5:5901", "--port=5901"], "10.0.0.5:5901"),
+            (["--host=unix:/run/vm/vnc.sock"], "unix:/run/vm/vnc.sock"),
+        ):
+            created = self.run_command("token", "create", "--json", *where)
+            self.assertEqual(json.loads(created.stdout)["target"], target, where)
+        for where, words in (
+            (["--host=h:5901", "--port=5900"], "--port: --host names the port 5901 already"),
+            (["--host=::1:5901"], "--port: give the console's TCP port"),
+            (["--host=h:0"], "--host: 'h:0' must be a TCP port, 1 to 65535"),
+            (["--host=[h]", "--port=1"], "--host: '[h]' must be a host's name or address"),
+            (["--host=vnc://h", "--port=1"], "--host: 'vnc://h' must be a host's name"),
+            (["--host=", "--port=1"], "--host: '' must be a host's name"),
+            (["--host=a b", "--port=1"], "--host: 'a b' must be a host's name"),
+            (["--host=/run/x", "--port=1"], "--port: a UNIX socket has none"),
+        ):
+            self.assert_fault(words, "token", "create", *where)
+
     def test_a_unix_socket(self) -> None:
         """A path in the place of the host needs no port."""
         self.run_command("token", "create", "--host=/run/vm/vnc.sock")

@@ -38,13 +38,13 @@ import yaml
 
 from vncproxy.compute.interface import CONSOLE_TYPES, Console, Server, Status
 from vncproxy.compute.lookup import canonical_id, made_up_id
+from vncproxy.host_port import host_and_port
 from vncproxy.model import Credentials
 
 T = TypeVar("T")
 
 _LONGEST_NAME = 255
 _STATUSES = {status.value.lower(): status for status in Status}
-_ADDRESS = re.compile(r"(?:\[([^\]]+)\]|([^:\s]+)):([0-9]+)")
 
 try:
     _Loader: type[yaml.SafeLoader] = yaml.CSafeLoader  # type: ignore[assignment]  # ten times faster
@@ -293,9 +293,9 @@ def _status(text: str) -> Status:
 
 
 def _host(text: str) -> str:
-    host = text.removeprefix("[").removesuffix("]")
-    if not host or " " in host or "/" in host or not host.isprintable():
-        raise ValueError("a host's name or address")
+    host, port = host_and_port(text)
+    if port is not None:
+        raise ValueError("a host's name or address, and the port has a key of its own")
     return host
 
 
@@ -317,9 +317,10 @@ def _address(node: yaml.ScalarNode) -> tuple[str, int]:
     try:
         if text.startswith("/"):
             return _path(text), 0
-        match = _ADDRESS.fullmatch(text)
-        if match:
-            return _host(match[1] or match[2]), _port(match[3])
+        if ":" in text:
+            host, port = host_and_port(text)
+            if port is not None:
+                return host, port
     except ValueError as error:
         raise _fault(node, f"a console's address has {error}") from None
     raise _fault(node, "a console must be host:port, [IPv6 address]:port, or unix:/path")
