@@ -9,11 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.fake_targets import FakeTarget, read_exactly, rfb_handshake
-from tests.e2e.programs import Gateway
+from tests.e2e.programs import Gateway, free_port
 
 _OFFERED = 200 * 1024 * 1024
 _PIECE = bytes(64 * 1024)
 _MAY_GROW_KB = 4 * 1024
+_PASTE = bytes(range(256)) * (128 * 1024)
 
 
 class BackPressureTests(SynchronousTestCase):
@@ -80,3 +81,57 @@ class BackPressureTests(SynchronousTestCase):
         self.assertEqual(browser.read(5), b"taken")
         writer.join(20)
         browser.socket.close()
+
+    def test_a_paste_in_one_message(self) -> None:
+        """However large it is, it arrives, and the gateway holds only what the sockets take."""
+        for splice in ("epoll", "portable"):
+            go_on, arrived = threading.Event(), list[bytes]()
+
+            def slow(
+                connection: socket.socket,
+                go_on: threading.Event = go_on,
+                arrived: list[bytes] = arrived,
+            ) -> None:
+                rfb_handshake(connection)
+                go_on.wait(60)
+                arrived.append(read_exactly(connection, len(_PASTE)))
+                connection.sendall(b"taken")
+
+            self.gateway = Gateway({"splice": splice})
+            self.addCleanup(self.gateway.stop)
+            browser = self.open(FakeTarget(slow))
+            before = self.gateway.memory_kb
+            writer = threading.Thread(target=browser.write, args=(_PASTE,), daemon=True)
+            writer.start()
+            writer.join(1)
+            self.assertTrue(writer.is_alive(), "all was taken for a server that reads nothing")
+            self.assertLess(self.gateway.memory_kb - before, _MAY_GROW_KB)
+            go_on.set()
+            self.assertEqual(browser.read(5), b"taken")
+            self.assertEqual(arrived, [_PASTE])
+            self.assertLess(self.gateway.memory_kb - before, _MAY_GROW_KB)
+            writer.join(60)
+            browser.socket.close()
+
+    def test_a_paste_of_text_into_a_serial_console(self) -> None:
+        """What a dashboard's page sends as one text message, beyond the megabyte."""
+        port = free_port()
+        self.gateway = Gateway(
+            {"consoles": "novnc, serial"}, more=f"[serial_console]\nserialproxy_port = {port}\n"
+        )
+        self.addCleanup(self.gateway.stop)
+        self.gateway.program.wait_for(f"listening on tcp:{port}:")
+        text = "zeile für zeile\r" * 200_000
+        arrived = list[bytes]()
+
+        def machine(connection: socket.socket) -> None:
+            arrived.append(read_exactly(connection, len(text.encode())))
+            connection.sendall(b"$ ")
+
+        target = FakeTarget(machine)
+        self.addCleanup(target.stop)
+        url = self.gateway.console_url(target.port, "--type=serial")
+        with ScriptedBrowser(url) as console:
+            console.socket.send(text)
+            self.assertEqual(console.read(2), b"$ ")
+        self.assertEqual(arrived, [text.encode()])

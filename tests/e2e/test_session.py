@@ -301,13 +301,16 @@ class BadClientTests(GatewayTestCase):
         self.assert_ended("client-protocol", url)
 
     def test_huge_frame(self) -> None:
-        """A frame over the limit is refused with 1009 before it is read."""
-        url = self.console(fake_targets.echo)
-        with ScriptedBrowser(url) as browser:
+        """A frame over a limit that is set is refused with 1009 before it is read."""
+        target = FakeTarget(fake_targets.echo)
+        self.addCleanup(target.stop)
+        gateway = Gateway({"max_message_size": 1024 * 1024})
+        self.addCleanup(gateway.stop)
+        with ScriptedBrowser(gateway.console_url(target.port)) as browser:
             browser.open_console()
             browser.write(bytes(1024 * 1024 + 1))
             self.assertEqual(browser.read_close()[0], 1009)
-        self.assert_ended("client-protocol", url)
+        gateway.program.wait_for("ended after .*client-protocol")
 
     def test_silent_client(self) -> None:
         """A client that never answers is let go when the time for the negotiation is over."""

@@ -41,6 +41,7 @@ _FLOOD_CLOSE_S = 2  # for a client whom we read no further to take the Close
 # and the answer to the Close, which has 131 bytes at most.
 _REFUSED_BYTES = 2048
 _LONGEST_REASON = 123  # bytes; RFC 6455 §5.5
+_LONGEST_FRAME = (1 << 63) - 1  # bytes; RFC 6455 §5.2
 _LAST_DATA_OPCODE = 7  # those of control frames are higher; RFC 6455 §5.2
 
 
@@ -323,7 +324,7 @@ class BrowserFactory(WebSocketServerFactory):
     """Makes the protocols, with the limits of every session.
 
     Args:
-        max_message_size: bytes of the largest message, and frame, taken from a client.
+        max_message_size: bytes of the largest message, and frame, taken from a client; 0 for any.
         heartbeat_s: seconds between two pings; 0 for none.
         clock: runs the heartbeats.
         takes_text: whether clients may send text messages too.
@@ -339,7 +340,7 @@ class BrowserFactory(WebSocketServerFactory):
         super().__init__(server="vncproxy")
         self._takes_text = takes_text
         self._heartbeat_s = heartbeat_s
-        self._longest_frame = max_message_size
+        self._longest_frame = max_message_size or _LONGEST_FRAME
         self._clock = clock
         self._turns = Turns(clock)
         self.setProtocolOptions(

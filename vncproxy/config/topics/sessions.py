@@ -46,10 +46,12 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "max_message_size",
-        default=1024 * 1024,
-        min=1024,
-        help="Bytes of the largest WebSocket message taken from a client; larger ones end the "
-        "session.",
+        default=0,
+        min=0,
+        help="Bytes of the largest WebSocket message taken from a client; a larger one ends the "
+        "session with close code 1009. Messages go on as they come, so their size costs nothing, "
+        "and whatever is pasted is one: 0, for any size, is right unless something else demands a "
+        "limit.",
     ),
     cfg.StrOpt(
         "splice",
