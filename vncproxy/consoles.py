@@ -105,6 +105,7 @@ class Consoles:
         metrics = around.watched.metrics
         self._readiness = Readiness(
             cells.check,
+            around.limits.have_room,
             around.reactor,
             settings.stopping.drain_notice,
             drains=partial(metrics.state, "draining") if metrics else _nobody_is_told,

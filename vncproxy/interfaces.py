@@ -66,6 +66,9 @@ class Limits(Protocol):
     def end_look_up(self, client: str, good: bool | None) -> None:
         """Learn what the token was that ``begin_look_up`` has allowed; None: nobody knows."""
 
+    def have_room(self) -> Deferred[None]:
+        """Fire where somebody could get a place; or fail, as with ``GatewayFull``."""
+
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
         """Give the session of this name a place; fails as ``limits.seats.Seats.take``."""
 

@@ -15,18 +15,19 @@ from typing_extensions import override
 from vncproxy.errors import GatewayError
 from vncproxy.reason import reason_of
 
-State = Literal["ready", "draining", "database"]
+State = Literal["ready", "draining", "database", "full"]
 
 _FRESH_S = 2.0  # anybody may ask, and the database shall not answer more often than this
 
 
 class Readiness(Service):
-    """Knows whether the gateway drains, and asks now and then whether the database answers.
+    """Knows whether the gateway drains, and asks now and then what else new consoles need.
 
     It stops first of all services, and so begins the drain.
 
     Args:
         try_database: fails with a ``GatewayError`` when tokens can't be looked up.
+        have_room: fails with a ``GatewayError`` when there are as many sessions as there may be.
         clock: runs the times.
         notice_s: seconds of the drain for which connections are still taken.
         drains: called when the drain begins.
@@ -37,11 +38,13 @@ class Readiness(Service):
     def __init__(
         self,
         try_database: Callable[[], Deferred[None]],
+        have_room: Callable[[], Deferred[None]],
         clock: IReactorTime,
         notice_s: float,
         drains: Callable[[], None] = lambda: None,
     ) -> None:
         self._try_database = try_database
+        self._have_room = have_room
         self._clock = clock
         self._notice_s = notice_s
         self._drains = drains
@@ -53,7 +56,7 @@ class Readiness(Service):
         self._waiting: list[Deferred[None]] = []
 
     async def state(self) -> State:
-        """Return ``ready``, or what keeps this node from it: its drain, or its database."""
+        """Return ``ready``, or what keeps this node from it."""
         if self._draining:
             return "draining"
         if not self._asking and self._clock.seconds() - self._asked >= _FRESH_S:
@@ -69,18 +72,28 @@ class Readiness(Service):
 
     async def _ask(self) -> None:
         before = self._answer
+        self._answer, reason = await self._found_out()
+        if self._answer == before:
+            return
+        if self._answer == "ready":
+            if before is not None:
+                self._log.info("ready again")
+        elif self._answer == "full":
+            self._log.warn("not ready: {reason}", reason=reason)
+        else:
+            self._log.error("not ready: {reason}", reason=reason)
+
+    async def _found_out(self) -> tuple[State, str]:
+        """Return the state that the gateway is in now, and why."""
         try:
             await self._try_database()
         except Exception as error:  # what could not be asked is not ready
-            self._answer = "database"
-            if before != "database":
-                known = isinstance(error, GatewayError)
-                reason = str(error) if known else reason_of(error)
-                self._log.error("not ready: {reason}", reason=reason)
-        else:
-            self._answer = "ready"
-            if before == "database":
-                self._log.info("ready again: the database answers")
+            return "database", _told(error)
+        try:
+            await self._have_room()
+        except Exception as error:
+            return "full", _told(error)
+        return "ready", ""
 
     def _tell(self, _done: object) -> None:
         self._asking = False
@@ -107,3 +120,7 @@ class Readiness(Service):
         )
         self._notice = deferLater(self._clock, self._notice_s)
         return self._notice.addErrback(lambda _hurried: None)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, GatewayError) else reason_of(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -71,6 +73,30 @@ class FiveHundredTests(LimitsTestCase):
         """Whoever comes too late reads that the gateway is full."""
         gateway = self.gateway(max_sessions=40, max_sessions_per_token=0)
         self.assert_limit(gateway, 40, "gateway-full")
+
+    def test_a_full_node_says_so(self) -> None:
+        """At `max_sessions` `/readyz` is 503, of one process and of two; then it is 200 again."""
+        for workers in (1, 2):
+            gateway = self.gateway(max_sessions=3, workers=workers)
+            if workers > 1:
+                gateway.program.wait_for("worker 1, .* is ready")
+                gateway.program.wait_for("worker 2, .* is ready")
+            url = gateway.console_url(self.target.port)
+
+            def ready(gateway: Gateway = gateway) -> tuple[int, str]:
+                connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
+                connection.request("GET", "/readyz")
+                with contextlib.closing(connection), connection.getresponse() as answer:
+                    return answer.status, json.load(answer)["status"]
+
+            with contextlib.ExitStack() as open_consoles:
+                self.assertEqual(ready(), (200, "ready"))
+                for _ in range(3):
+                    open_consoles.enter_context(ScriptedBrowser(url)).open_console()
+                self.assertTrue(becomes_true(lambda: ready() == (503, "full")))
+                gateway.program.wait_for("not ready: 3 sessions already; see .*max_sessions")
+            self.assertTrue(becomes_true(lambda: ready() == (200, "ready")))
+            gateway.stop()
 
     def test_sessions_of_a_client_a_machine_and_a_token(self) -> None:
         """One token, one machine and one address each have so many sessions; they don't mix."""

@@ -72,6 +72,39 @@ class SharedLimitsTests(SynchronousTestCase):
         deferred.addBoth(found.append)  # type: ignore[attr-defined]
         return getattr(found[0], "value", None)
 
+    def test_room(self) -> None:
+        """The node is full for each worker when all of them together have filled it."""
+        self.node = NodeLimits(
+            Rate(0, 1, lambda: 0), FailedTokens(0, lambda: 0), Seats(MostSessions(node=2))
+        )
+        self.workers = [Worker(self.node) for _ in range(3)]
+        one, two, three = self.workers
+        rooms = [three.limits.have_room()]
+        self.flush()
+        for name, worker in (("a", one), ("b", two)):
+            worker.limits.take_seat(name, _SEAT)
+            self.flush()
+        rooms.append(three.limits.have_room())
+        self.flush()
+        one.limits.leave_seat("a")
+        self.flush()
+        rooms.append(three.limits.have_room())
+        self.flush()
+        self.assertEqual(
+            [type(self.outcome(room)) for room in rooms], [type(None), GatewayFull, type(None)]
+        )
+
+    def test_room_where_nothing_is_shared(self) -> None:
+        """A worker answers for itself, and does not ask the parent, who does not count."""
+
+        def not_asked(*_arguments: object, **_more: object) -> None:
+            raise AssertionError("the parent was asked")
+
+        own = SharedLimits(not_asked, Shared(True, True, False), Seats(MostSessions(node=1)))
+        self.successResultOf(own.have_room())
+        self.successResultOf(own.take_seat("a", _SEAT))
+        self.failureResultOf(own.have_room(), GatewayFull)
+
     def test_seats(self) -> None:
         """A token's seats are counted over all workers; a worker's end gives its seats back."""
         one, two, three = self.workers

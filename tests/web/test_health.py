@@ -12,7 +12,7 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.harness import WebHarness, json_of
-from vncproxy.errors import StoreUnavailable
+from vncproxy.errors import GatewayFull, StoreUnavailable
 from vncproxy.readiness import Readiness
 from vncproxy.web.health import Healthz, Readyz
 
@@ -22,7 +22,8 @@ class HealthTests(SynchronousTestCase):
         self.web = WebHarness()
         self.asked = 0
         self.database: Deferred[None] | Exception | None = None
-        self.readiness = Readiness(self.ask, self.web.clock, notice_s=5.0)
+        self.room: Exception | None = None
+        self.readiness = Readiness(self.ask, self.have_room, self.web.clock, notice_s=5.0)
         self.readiness.startService()
         self.web.site.resource.putChild(b"healthz", Healthz())
         self.web.site.resource.putChild(b"readyz", Readyz(self.readiness))
@@ -32,6 +33,9 @@ class HealthTests(SynchronousTestCase):
         if isinstance(self.database, Exception):
             return fail(self.database)
         return self.database or succeed(None)
+
+    def have_room(self) -> Deferred[None]:
+        return fail(self.room) if self.room else succeed(None)
 
     def ready(self) -> tuple[int, str]:
         """Return the status of /readyz, and its word."""
@@ -90,6 +94,24 @@ class HealthTests(SynchronousTestCase):
         self.patch(self.readiness, "state", lambda: 1 / 0)
         self.assertEqual(self.ready(), (503, "unknown"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_full(self) -> None:
+        """A node with all the sessions that it may have should get none, for as long as that is."""
+        self.room = GatewayFull("40 sessions already; see [vncproxy] max_sessions")
+        self.assertEqual(self.ready(), (503, "full"))
+        self.assertNotIn(b"40", self.web.request("/readyz").value())
+        self.room = None
+        self.assertEqual(self.ready(), (503, "full"))
+        self.web.clock.advance(2)
+        self.assertEqual(self.ready(), (200, "ready"))
+
+    def test_full_without_a_database(self) -> None:
+        """What is worse counts; the drain counts most."""
+        self.room = GatewayFull("full")
+        self.database = StoreUnavailable("away")
+        self.assertEqual(self.ready(), (503, "database"))
+        self.readiness.stopService()
+        self.assertEqual(self.ready(), (503, "draining"))
 
     def test_a_balancer_that_leaves(self) -> None:
         """One that does not wait for the database breaks nothing."""

@@ -38,6 +38,10 @@ class NodeLimits:
         """Count a bad token, or forgive all for a good one."""
         self._failures.end(client, good)
 
+    def have_room(self) -> Deferred[None]:
+        """Fire where there is a place for anyone."""
+        return _done(self._seats.check_node)
+
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
         """Give a session its place."""
         return _done(lambda: self._seats.take(name, seat))

@@ -48,6 +48,15 @@ class Seats:
         self._tokens: Counter[str] = Counter()
         self.count = 0
 
+    def check_node(self) -> None:
+        """Check that somebody may get a seat.
+
+        Raises:
+            GatewayFull: nobody may, whoever comes.
+        """
+        if self._most.node and self.count >= self._most.node:
+            raise GatewayFull(f"{self.count} sessions already; see [vncproxy] max_sessions")
+
     def take(self, name: str, seat: Seat) -> None:
         """Give the session of this name a seat.
 
@@ -75,10 +84,10 @@ class Seats:
         self._count(seat, -1)
 
     def _check(self, seat: Seat) -> None:
+        self.check_node()
         most = self._most
         of_instance = self._instances[seat.instance] if seat.instance != NO_INSTANCE else 0
         checks: list[tuple[int, int, type[GatewayError], str]] = [
-            (self.count, most.node, GatewayFull, "max_sessions"),
             (self._clients[seat.client], most.client, ClientFull, "max_sessions_per_client"),
             (of_instance, most.instance, InstanceFull, "max_sessions_per_instance"),
             (self._tokens[seat.token], most.token, TokenFull, "max_sessions_per_token"),

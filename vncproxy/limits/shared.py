@@ -58,6 +58,13 @@ class EndLookUp(Command):
     requiresAnswer = False
 
 
+class HaveRoom(Command):
+    """To the parent: ``Limits.have_room``."""
+
+    arguments: ClassVar[_Fields] = []
+    response = _REFUSAL
+
+
 class TakeSeat(Command):
     """To the parent: ``Limits.take_seat``."""
 
@@ -149,6 +156,10 @@ class SharedLimits:
             return
         self._call(EndLookUp, client=client, known=good is not None, good=bool(good))
 
+    def have_room(self) -> Deferred[None]:
+        """Ask whether there is a place in any of the processes."""
+        return self._ask(HaveRoom) if self._shared.sessions else execute(self._own.check_node)
+
     def take_seat(self, name: str, seat: Seat) -> Deferred[None]:
         """Ask for a place; when this fails or is cancelled, ``leave_seat`` must follow."""
         taken: Deferred[None] = execute(self._own.take, name, seat)
@@ -233,6 +244,11 @@ class LimitsKeeper(CommandLocator):
             self._looking.remove(client)
             self._limits.end_look_up(client, good if known else None)
         return {}
+
+    @HaveRoom.responder
+    def have_room(self) -> Deferred[dict[str, str]]:
+        """Answer ``HaveRoom``."""
+        return self._limits.have_room().addCallbacks(_no_refusal, _refusal)
 
     @TakeSeat.responder
     def take_seat(

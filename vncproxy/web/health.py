@@ -15,6 +15,7 @@ _WORDS = {
     "ready": "New consoles can be opened.",
     "draining": "The gateway is stopping; open consoles go on for a while.",
     "database": "The token database does not answer.",
+    "full": "There are as many consoles as this node may have.",
 }
 _UNKNOWN = {
     "status": "unknown",
