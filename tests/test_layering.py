@@ -73,6 +73,7 @@ _LAYERS = [
     ["web.intake", "web.shed", "web.heartbeat", "web.websocket"],
     ["web.upgrade", "web.health", "web.site"],
     ["console_api.faults", "console_api.versions", "console_api.schemas"],
+    ["console_api.queries"],
     [
         "console_api.callers",
         "console_api.pace",
@@ -123,6 +124,7 @@ _PURE = {
     "console_api.faults",
     "console_api.versions",
     "console_api.schemas",
+    "console_api.queries",
     "console_api.callers",
     "console_api.servers",
     "console_api.lookup",

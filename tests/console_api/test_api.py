@@ -96,7 +96,7 @@ class DiscoveryTests(ApiTestCase):
         for method, path in (
             ("POST", "/v2.1/servers"),
             ("DELETE", "/v2.1/servers/web"),
-            ("GET", "/v2.1/servers/web/remote-consoles"),
+            ("PUT", "/v2.1/servers/web/remote-consoles"),
             ("PUT", "/v2.1/servers/web/action"),
             ("POST", "/v2.1/os-console-auth-tokens/x"),
         ):
@@ -134,6 +134,37 @@ class ServersTests(ApiTestCase):
             ("?deleted=false&name=web&unknown=1", ["web"]),
         ):
             self.assertEqual(self.names(query), names, query)
+
+    def test_unknown_parameters(self) -> None:
+        """They are refused from the microversions on in which nova does so; others are not."""
+        for path, since in (
+            ("/v2.1/servers", 75),
+            ("/v2.1/servers/detail", 75),
+            ("/v2.1/servers/web", 102),
+            ("/v2.1/servers/nobody", 102),
+            ("/v2.1/servers/web/remote-consoles", 102),
+        ):
+            for minor in (since, 104):
+                version = f"2.{minor}"
+                for query in ("?unknown=1", "?limit=1&zzz=", "?metadata=1"):
+                    self.clock.advance(1)  # for the rate
+                    words = "Invalid input for query parameters"
+                    self.assert_fault(
+                        400, "badRequest", words, "GET", path + query, version=version
+                    )
+            self.assertEqual(self.driver.asked, [], path)  # nothing of it depends on the server
+            before = self.ask("GET", f"{path}?unknown=1", version=f"2.{since - 1}")[0]
+            self.assertEqual(before, 404 if "nobody" in path else 200, path)
+            self.driver.asked.clear()
+        for query in ("?name=web&limit=1", "?all_tenants=1&sort_key=uuid&tags=a", "?deleted=false"):
+            self.get(f"/v2.1/servers{query}", version="2.104")
+
+    def test_an_unknown_parameter_that_is_a_secret(self) -> None:
+        """The log does not repeat it."""
+        secret = "11111111-2222-4333-8444-555555555555"
+        self.ask("GET", f"/v2.1/servers?{secret}=1", version="2.104")
+        self.assertNotIn(secret, self.lines[-1])
+        self.assertIn("Invalid input for query", self.lines[-1])
 
     def test_pages(self) -> None:
         """With a limit a list says where the next part begins, and the parts make the whole."""
@@ -307,3 +338,29 @@ class RemoteConsoleTests(ApiTestCase):
         connection.protocol.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.table.live(), [])
         self.assertEqual(connection.value(), b"")
+
+
+class KindsTests(ApiTestCase):
+    def kinds(self, server: str, **more: str) -> list[str]:
+        """Return the types of the consoles that the API says the server has."""
+        body = self.get(f"/v2.1/servers/{server}/remote-consoles", **more)
+        return [kind["type"] for kind in body["remote_consoles"]]
+
+    def test_which_consoles_a_server_has(self) -> None:
+        """Those that the driver finds, by the protocols under which they can be asked for."""
+        body = self.get("/v2.1/servers/web/remote-consoles")
+        self.assertEqual(body["remote_consoles"][0], {"protocol": "vnc", "type": "novnc"})
+        self.assertEqual(self.kinds("web"), ["novnc", "spice-html5", "serial"])
+        self.assertEqual(self.kinds("bare"), [])
+        for kind in body["remote_consoles"]:
+            self.ask("POST", "/v2.1/servers/web/remote-consoles", {"remote_console": kind})
+            self.assertIn(": 200 in", self.lines[-1])
+
+    def test_refusals(self) -> None:
+        """A server that is off, one of others, a host that is away; and nova's older versions."""
+        path = "/v2.1/servers/{}/remote-consoles"
+        self.assert_fault(409, "conflictingRequest", "not running", "GET", path.format("off"))
+        self.assert_fault(404, "itemNotFound", "", "GET", path.format("off"), token=ALICE)
+        self.assert_fault(404, "itemNotFound", "", "GET", path.format("web"), version="2.5")
+        self.driver.error = unreachable("web")
+        self.assert_fault(503, "serviceUnavailable", "", "GET", path.format("web"))

@@ -21,6 +21,7 @@ from vncproxy.console_api.doors import Doors
 from vncproxy.console_api.faults import Fault, fault_of
 from vncproxy.console_api.lookup import Lookup
 from vncproxy.console_api.pace import Pace
+from vncproxy.console_api.queries import check_list_query, check_no_query
 from vncproxy.console_api.schemas import action_in, parse_json, remote_console_in
 from vncproxy.console_api.servers import Shown, chosen
 from vncproxy.console_api.versions import (
@@ -142,8 +143,11 @@ class ConsoleApi(Resource):
             case "GET", ["servers", "detail"]:
                 return await self._list(call, caller, full=True)
             case "GET", ["servers", server]:
+                check_no_query(call.query, call.version)
                 found = await self._find(call, caller, server)
                 return {"server": Shown(call.root, call.version, caller).full(found)}
+            case "GET", ["servers", server, "remote-consoles" | "remote_consoles"]:
+                return await self._kinds(call, caller, server)
             case "POST", ["servers", server, "remote-consoles" | "remote_consoles"]:
                 return await self._remote_console(call, caller, server)
             case "POST", ["servers", server, "action"]:
@@ -152,7 +156,9 @@ class ConsoleApi(Resource):
                 return await self._show_token(call, caller, Token(token))
             case _, ["servers"] | ["servers", _]:
                 raise Fault(405, "Servers can be read here, not changed.", {"Allow": "GET, HEAD"})
-            case _, ["servers", _, "remote-consoles" | "remote_consoles" | "action"]:
+            case _, ["servers", _, "remote-consoles" | "remote_consoles"]:
+                raise Fault(405, "Use GET or POST.", {"Allow": "GET, HEAD, POST"})
+            case _, ["servers", _, "action"]:
                 raise Fault(405, "Use POST.", {"Allow": "POST"})
             case _, [name, _] if name == TOKENS:
                 raise Fault(405, "Use GET.", {"Allow": "GET, HEAD"})
@@ -166,6 +172,7 @@ class ConsoleApi(Resource):
         return server
 
     async def _list(self, call: Call, caller: Caller, full: bool) -> Body:
+        check_list_query(call.query, call.version)
         listing = await self._lookup.list_for(caller)
         page = chosen(listing.servers, call.query, caller)
         shown = Shown(call.root, call.version, caller)
@@ -180,6 +187,15 @@ class ConsoleApi(Resource):
             hosts = [{"host": f.host, "reason": f.reason} for f in listing.faults if caller.admin]
             body["vncproxy"] = {"unreachable": len(listing.faults), "hosts": hosts}
         return body
+
+    async def _kinds(self, call: Call, caller: Caller, name: str) -> Body:
+        """Return which consoles a server has: ours, nova has no answer to that."""
+        if call.version < REMOTE_CONSOLES:
+            raise _nothing()
+        check_no_query(call.query, call.version)
+        kinds = await self._consoles.kinds_of(await self._find(call, caller, name))
+        shown = [{"protocol": protocol, "type": kind} for protocol, kind in kinds.items()]
+        return {"remote_consoles": shown}
 
     async def _remote_console(self, call: Call, caller: Caller, name: str) -> Body:
         if call.version < REMOTE_CONSOLES:
@@ -227,8 +243,7 @@ class ConsoleApi(Resource):
             raise Fault(403, "Only administrators may look tokens up.")
         if call.version < SHOWS_TOKENS:
             raise Fault(400, f"Tokens are shown from microversion {SHOWS_TOKENS} on.")
-        if call.version >= SPICE_DIRECT and call.request.args:
-            raise Fault(400, "No query is allowed here.")
+        check_no_query(call.query, call.version, SPICE_DIRECT)
         try:
             grant = await self._store.find(token)
         except (TokenInvalid, TokenExpired) as error:

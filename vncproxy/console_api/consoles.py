@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vncproxy.compute.interface import (
@@ -11,6 +12,7 @@ from vncproxy.compute.interface import (
     SPICE,
     ComputeDriver,
     Console,
+    ConsoleTypeUnsupported,
     NoSuchConsole,
     Server,
 )
@@ -92,6 +94,21 @@ class Consoles:
         self._store = store
         self._console_types = frozenset(console_types)
         self._longest_ttl_s = longest_ttl_s
+
+    async def kinds_of(self, server: Server) -> dict[str, str]:
+        """Return the types of the consoles that the server has, by their protocols.
+
+        Raises:
+            ComputeError: nobody can say now, or it does not run.
+        """
+        kinds = {}
+        for protocol, console_type in PROTOCOLS.items():
+            if console_type not in self._console_types:
+                continue
+            with suppress(NoSuchConsole, ConsoleTypeUnsupported):
+                await self._driver.find_console(server, console_type)
+                kinds[protocol] = console_type
+        return kinds
 
     async def open(self, server: Server, wanted: Wanted) -> Issued:
         """Return a token, and a URL, for a console of the server.
