@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e import fake_targets
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.certificates import issue
 from tests.e2e.chromium import (
@@ -28,9 +30,17 @@ from tests.e2e.chromium import (
     wait_for_state,
     wait_until,
 )
+from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.libvirt_daemon import LibvirtDaemon
 from tests.e2e.openstack import Keystone, openstack, openstack_fault, sdk
-from tests.e2e.programs import Gateway, XvncServer, becomes_true, novnc_directory
+from tests.e2e.programs import (
+    Gateway,
+    XvncServer,
+    becomes_true,
+    cannot_test,
+    free_port,
+    novnc_directory,
+)
 
 _COLOURS = {"web": "#2060a0", "lab-1": "#a03060"}
 _WEB = "11111111-1111-4111-8111-111111111111"
@@ -335,14 +345,15 @@ class PageTests(ConsoleApiTestCase):
             for scheme in ("dark", "light"):
                 page.emulate_media(color_scheme=scheme)
                 save_screenshot(page, f"servers-{scheme}.png")
-            self.assertTrue(page.is_disabled("li[data-status=SHUTOFF] button"))
+            for button in (".open", ".choose"):
+                self.assertTrue(page.is_disabled(f"li[data-status=SHUTOFF] {button}"))
             page.fill("#filter", "twin")
             self.assertEqual(page.locator("#servers li").count(), 2)
-            page.click("#servers li >> nth=0 >> button")
+            page.click("#servers li >> nth=0 >> .open")
             page.wait_for_selector("text=has no console of type")
             page.fill("#filter", "lab")
             with page.context.expect_page() as opened:
-                page.click("#servers button")
+                page.click("#servers .open")
             console = opened.value
             wait_for_state(console, "connected")
             self.assertEqual(console.title(), "lab-1")
@@ -357,3 +368,49 @@ class PageTests(ConsoleApiTestCase):
             page.set_viewport_size({"width": 390, "height": 700})
             self.assertTrue(page.evaluate("document.body.scrollWidth <= window.innerWidth"))
         self.assertNotIn(token, gateway.log)
+
+    def test_a_server_with_several_consoles(self) -> None:
+        """Beside the button that opens the first one there is another, which shows them all."""
+        xterm = os.environ.get("VNCPROXY_XTERM", "") or cannot_test("xterm.js is not there")
+        serial_port = free_port()
+        line = FakeTarget(fake_targets.silent)
+        self.addCleanup(line.stop)
+        listen = f"tcp:{serial_port}:interface=127.0.0.1"
+        gateway = self.start("token", consoles="novnc, serial", listen_serial=listen, xterm=xterm)
+        config = self.directory / "more.conf"
+        config.write_text(f"[serial_console]\nbase_url = http://127.0.0.1:{serial_port}/\n")
+        gateway.program.stop()
+        gateway.start()
+        screen = self.screens["web"].port
+        self.inventory.write_text(
+            "servers:\n- name: both\n  consoles:\n"
+            f"    novnc: 127.0.0.1:{screen}\n    serial: 127.0.0.1:{line.port}\n"
+            f"- name: one\n  consoles: {{novnc: '127.0.0.1:{screen}'}}\n- name: none\n"
+        )
+        token = self.caller(gateway, "kim", "--servers", "*")
+        with open_page() as page:
+            page.goto(self.url)
+            page.fill("#token", token)
+            page.click("#sign-in button")
+            for name, shown in (
+                ("both", ["Screen (VNC)", "Serial console"]),
+                ("one", ["Screen (VNC)"]),
+                ("none", []),
+            ):
+                page.click(f"[aria-label='Choose a console of {name}']")
+                row = page.locator("#servers li", has_text=name)
+                if not shown:
+                    page.wait_for_selector("text=has no console that can be opened here")
+                    continue
+                row.locator(".consoles button").first.wait_for()
+                self.assertEqual(row.locator(".consoles button").all_inner_texts(), shown)
+            save_screenshot(page, "servers-choice.png")
+            for words in ("Screen (VNC)", "Serial console"):
+                with page.context.expect_page() as opened:
+                    page.locator("#servers li", has_text="both").get_by_text(words).click()
+                wait_for_state(opened.value, "connected")
+            self.assertIn(f":{serial_port}/", opened.value.url)
+            page.click("[aria-label='Choose a console of both']")
+            self.assertEqual(page.locator(".consoles:not([hidden])").count(), 1)
+            page.set_viewport_size({"width": 390, "height": 700})
+            self.assertTrue(page.evaluate("document.body.scrollWidth <= window.innerWidth"))

@@ -3,8 +3,13 @@
 const KEPT_AS = "vncproxy-token";
 const AGAIN_MS = 15_000;
 const MICROVERSION = "compute 2.6";
-/** What is tried, in this order, when a console is asked for. */
-const KINDS = [["vnc", "novnc"], ["spice", "spice-html5"], ["serial", "serial"]];
+/** What is tried, in this order, when just a console is asked for. */
+const KINDS = [
+  { protocol: "vnc", type: "novnc" },
+  { protocol: "spice", type: "spice-html5" },
+  { protocol: "serial", type: "serial" },
+];
+const KIND_WORDS = { vnc: "Screen (VNC)", spice: "Screen (SPICE)", serial: "Serial console" };
 const WORDS = {
   ACTIVE: "Running",
   PAUSED: "Paused",
@@ -108,7 +113,8 @@ function showServers() {
 
 function newRow() {
   const row = element("server").content.firstElementChild.cloneNode(true);
-  row.querySelector("button").addEventListener("click", () => open(row));
+  row.querySelector(".open").addEventListener("click", () => open(row, KINDS));
+  row.querySelector(".choose").addEventListener("click", () => choose(row));
   return row;
 }
 
@@ -119,19 +125,52 @@ function fill(row, server) {
   row.querySelector(".name").textContent = server.name;
   row.querySelector(".more").textContent = host ? `${host} · ${server.id}` : server.id;
   row.querySelector(".status").textContent = WORDS[server.status] ?? server.status;
-  const button = row.querySelector("button");
-  button.setAttribute("aria-label", `Open console of ${server.name}`);
-  button.disabled = server.status === "SHUTOFF";
+  const [first, others] = row.querySelectorAll(".open, .choose");
+  first.setAttribute("aria-label", `Open console of ${server.name}`);
+  others.setAttribute("aria-label", `Choose a console of ${server.name}`);
+  first.disabled = others.disabled = server.status === "SHUTOFF";
+  if (others.disabled) showChoice(row, []);
   return row;
 }
 
-/** Open a server's console in a tab of its own. */
-async function open(row) {
+/** Show which consoles a server has, or hide them again. */
+async function choose(row) {
+  if (!row.querySelector(".consoles").hidden) {
+    showChoice(row, []);
+    return;
+  }
+  const fault = row.querySelector(".fault");
+  fault.textContent = "";
+  try {
+    const path = `servers/${encodeURIComponent(row.dataset.id)}/remote-consoles`;
+    const { remote_consoles: kinds } = await ask(path);
+    if (!kinds.length) fault.textContent = "This server has no console that can be opened here.";
+    showChoice(row, kinds);
+  } catch (error) {
+    if (error.status === 401) askWho();
+    else fault.textContent = error.message;
+  }
+}
+
+function showChoice(row, kinds) {
+  const consoles = row.querySelector(".consoles");
+  consoles.hidden = !kinds.length;
+  row.querySelector(".choose").setAttribute("aria-expanded", String(!consoles.hidden));
+  consoles.replaceChildren(...kinds.map((kind) => {
+    const button = document.createElement("button");
+    button.textContent = KIND_WORDS[kind.protocol] ?? kind.type;
+    button.addEventListener("click", () => open(row, [kind]));
+    return button;
+  }));
+}
+
+/** Open a server's console, the first of these kinds that it has, in a tab of its own. */
+async function open(row, kinds) {
   const fault = row.querySelector(".fault");
   fault.textContent = "";
   const tab = window.open("about:blank", "_blank"); // now, or browsers take it for a pop-up
   try {
-    const url = await consoleUrl(row.dataset.id);
+    const url = await consoleUrl(row.dataset.id, kinds);
     if (!tab) throw new Error("Your browser keeps the console's tab from opening. Allow pop-ups here.");
     tab.opener = null;
     tab.location.replace(titled(url, row.querySelector(".name").textContent));
@@ -149,9 +188,9 @@ function titled(url, title) {
   return page;
 }
 
-async function consoleUrl(server) {
+async function consoleUrl(server, kinds) {
   let first = null;
-  for (const [protocol, type] of KINDS) {
+  for (const { protocol, type } of kinds) {
     try {
       const { remote_console: console } = await ask(
         `servers/${encodeURIComponent(server)}/remote-consoles`, { remote_console: { protocol, type } });
