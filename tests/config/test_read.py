@@ -32,11 +32,11 @@ class SettingsTests(ReadTestCase):
 
     def test_with_novas_database(self) -> None:
         """With [database] connection: nova's defaults, and no purge, which nova does itself."""
-        settings = self.read("[database]\nconnection = mysql+pymysql://nova:pw@db/nova\n")
+        settings = self.read("[database]\nconnection = mysql+pymysql://nova:s3cret@db/nova\n")
         self.assertEqual(settings.listeners, ("tcp:6080:interface=0.0.0.0",))
         self.assertEqual(settings.purge_interval_s, 0)
         self.assertEqual(settings.vnc.novncproxy_base_url, "http://127.0.0.1:6080/vnc_auto.html")
-        self.assertNotIn("pw", repr(settings))
+        self.assertNotIn("s3cret", repr(settings))
 
     def test_the_base_url_follows_the_port(self) -> None:
         """The embedded default's URLs name the port it listens on."""
