@@ -8,7 +8,9 @@ from itertools import product
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import every_split
+from tests.rfb.servers import SCHEMES
 from vncproxy.errors import ClientNotRfb, HandshakeError, NotRfb, SecurityFailed, ServerGone
+from vncproxy.model import Credentials
 from vncproxy.rfb.handshake import ClientHandshake, ServerHandshake
 from vncproxy.rfb.messages import Version, reason_message
 
@@ -103,6 +105,36 @@ class ServerHandshakeTests(SynchronousTestCase):
         text = self.assert_refused(b"RFB 003.008\n\3\2\x13\xc8")
         self.assertIn("VNC authentication (2), VeNCrypt (19), unknown (200)", text)
         self.assertIn("allows none", text)
+
+    def test_types_that_are_not_supported(self) -> None:
+        """Each is named to the operator, whatever is allowed; of VeNCrypt's sub-types too."""
+        everything = [*SCHEMES, "none", "vnc"]
+        known = Credentials("password", "user")
+        for number, name in (
+            (5, "RA2"),
+            (6, "RA2ne"),
+            (16, "Tight"),
+            (17, "Ultra"),
+            (18, "TLS"),
+            (20, "SASL"),
+            (22, "xvp"),
+            (30, "ARD"),
+            (113, "MS-Logon II"),
+            (129, "RA-256"),
+        ):
+            for wire in (
+                b"RFB 003.008\n\1" + bytes([number]),
+                b"RFB 003.003\n" + number.to_bytes(4, "big"),
+            ):
+                with self.assertRaises(SecurityFailed) as caught:
+                    ServerHandshake(everything, known).receive(wire)
+                self.assertIs(type(caught.exception), SecurityFailed)
+                self.assertIn(f"security types {name} ({number});", str(caught.exception))
+        for number, name in ((263, "X509SASL"), (264, "TLSSASL")):
+            wire = b"RFB 003.008\n\1\x13" + b"\0\2\0" + b"\1" + number.to_bytes(4, "big")
+            with self.assertRaises(SecurityFailed) as caught:
+                ServerHandshake(everything, known).receive(wire)
+            self.assertIn(f"{name} ({number})", str(caught.exception))
 
     def test_a_dictated_type_that_is_not_allowed(self) -> None:
         """In 3.3 the server decides; we leave."""
