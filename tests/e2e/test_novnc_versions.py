@@ -44,7 +44,7 @@ class NoVncVersionTests(SynchronousTestCase):
         self.start(version)
         server = XvncServer("-SecurityTypes", "None", "-desktop", "a screen")
         self.addCleanup(server.stop)
-        server.run("xsetroot", "-solid", "#%02x%02x%02x" % _BLUE)
+        server.run("xsetroot", "-solid", "#{:02x}{:02x}{:02x}".format(*_BLUE))
         typed = self.gateway.directory / "typed"
         shell = f'for n in 1 2; do read line; echo "$line" >> {typed}; done; read -r forever'
         terminal = server.start(
@@ -102,7 +102,7 @@ class NoVncVersionTests(SynchronousTestCase):
         self.try_page("1.7.0")
 
     def test_without_modules(self) -> None:
-        """npm's 1.5 and 1.6 are not made for browsers: page, log and `vncproxy check` say so."""
+        """Those of npm, 1.5 and 1.6, are not made for browsers: page, log and `vncproxy check` say so."""
         for version in ("1.5.0", "1.6.0"):
             self.start(version)
             with open_page() as page:

@@ -71,7 +71,7 @@ class TryingAgainTests(SynchronousTestCase):
             self.assertTrue(page.is_visible("#reconnect"))
 
     def test_what_is_worth_waiting_for(self) -> None:
-        """A page that comes when the gateway is full waits, and has its console when there is room."""
+        """A page that comes when the gateway is full waits, and has its console once there is room."""
         require("Xtigervnc")
         gateway = self.start(max_sessions=1)
         server = XvncServer()
@@ -90,7 +90,7 @@ class TryingAgainTests(SynchronousTestCase):
             wait_for_state(page, "connected")
 
     def test_a_balancer_without_its_gateway(self) -> None:
-        """What answers in a gateway's place says nothing about the link: the page goes on trying."""
+        """What answers in a gateway's place says nothing of the link: the page goes on trying."""
         require("Xtigervnc")
         gateway = self.start()
         server = XvncServer()

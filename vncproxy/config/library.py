@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from vncproxy.config import novnc
 from vncproxy.config.settings import Settings
 from vncproxy.kinds import NOVNC, SERIAL, SPICE, Kind
@@ -43,6 +45,7 @@ class Library:
             return f"no {self.name} in {self.root}, which has no {self.proof}; {self.remedy}"
         return None
 
+    @override
     def __str__(self) -> str:
         """Return where it is, and which."""
         version = f", version {self.version}" if self.version else ""
