@@ -32,8 +32,17 @@ def main() -> int:
 def _perform(name: str, end: str, count: int) -> int:
     wanted, failed = itertools.islice(plays(end), count), 0
     while batch := list(itertools.islice(wanted, _PLAYS_A_GATEWAY)):
-        failed += _perform_at(Stage(*STAGES[name]), batch)
+        failed += _perform_at(_stage(name), batch)
     return failed
+
+
+def _stage(name: str) -> Stage:
+    while True:
+        try:
+            return Stage(*STAGES[name])
+        except AssertionError as error:
+            if "already in use" not in str(error):  # by one of so many connections
+                raise
 
 
 def _perform_at(stage: Stage, batch: list[Play]) -> int:

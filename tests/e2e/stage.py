@@ -71,7 +71,11 @@ class Stage:
             certificates.write_certificate(cert)
         # One token for all, whose sessions may still be ending when the next ones begin.
         options: dict[str, object] = {"splice": splice, "max_sessions_per_token": 0}
-        self.gateway = Gateway(options, cert=cert, flags=flags)
+        try:
+            self.gateway = Gateway(options, cert=cert, flags=flags)
+        except AssertionError:
+            self.close()
+            raise
         self._stack.callback(self.gateway.stop)
         self._url = self.gateway.console_url(target.port, "--ttl=36000")
 
