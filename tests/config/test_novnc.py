@@ -22,7 +22,7 @@ class NoVncTests(SynchronousTestCase):
         path.write_text(text)
 
     def test_its_package_says(self) -> None:
-        """A package of npm's names its version; another package's, and what is none, say nothing."""
+        """A package of npm's names its version; another's, and what is none, say nothing."""
         self.put("core/rfb.js")
         self.put("core/ra2.js")
         self.put("package.json", json.dumps({"name": "@novnc/novnc", "version": "1.4.0"}))

@@ -71,7 +71,7 @@ class TryingAgainTests(SynchronousTestCase):
             self.assertTrue(page.is_visible("#reconnect"))
 
     def test_what_is_worth_waiting_for(self) -> None:
-        """A page that comes when the gateway is full waits, and has its console once there is room."""
+        """A page that comes when the gateway is full waits, and has its console in the end."""
         require("Xtigervnc")
         gateway = self.start(max_sessions=1)
         server = XvncServer()
