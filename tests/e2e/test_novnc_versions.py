@@ -102,7 +102,7 @@ class NoVncVersionTests(SynchronousTestCase):
         self.try_page("1.7.0")
 
     def test_without_modules(self) -> None:
-        """Those of npm, 1.5 and 1.6, are not for browsers: page, log and `vncproxy check` say so."""
+        """Those of npm, 1.5 and 1.6, are not for browsers; page, log and `check` say so."""
         for version in ("1.5.0", "1.6.0"):
             self.start(version)
             with open_page() as page:
