@@ -41,9 +41,10 @@ from vncproxy.model import Credentials, Ending, Grant
 from vncproxy.openssl import openssl_text
 from vncproxy.resolver import Resolver
 from vncproxy.rfb.reader import TlsDemand
-from vncproxy.splice.last_words import hear_out, read_slowly
+from vncproxy.splice.last_words import hear_out
 from vncproxy.splice.linger import Linger
 from vncproxy.splice.producer import Producer
+from vncproxy.splice.wire import read_slowly
 from vncproxy.target_address import allowed, endpoint_at
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_socket import CheckedSocket

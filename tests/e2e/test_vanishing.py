@@ -12,7 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.e2e.plays import PATIENCE_S, Side, unacknowledged
+from tests.e2e.fake_targets import SERVER_INIT
+from tests.e2e.plays import CLOSE, PATIENCE_S, Side, unacknowledged
 from tests.e2e.programs import becomes_true
 from tests.e2e.raw_client import MASK
 from tests.e2e.stage import STAGES, Stage
@@ -153,3 +154,21 @@ class MachineTests(VanishingTestCase):
             self.assertLess(time.monotonic(), begun + _CLOSE_S)
             time.sleep(0.05)
         self.assertLess(self.cpu_s() - used, _MOST_CPU_S)
+
+
+class ClosingTests(VanishingTestCase):
+    stage = "portable with TLS on both sides"
+
+    def test_a_client_that_closes_behind_much(self) -> None:
+        """Its Close is met when reading was paused, and TLS has its end all the same."""
+        before = self.gateway.sockets()
+        client, machine = self._stage.open()
+        client.socket.sendall(ws_frame(b"k", MASK) * 300 + ws_frame(CLOSE, MASK, 0x88))
+        self.assertEqual(client.read_frame(), (0x82, SERVER_INIT))
+        self.assertEqual(client.read_frame(), (0x88, CLOSE))
+        for connection in (client, machine):
+            connection.close()
+        begun = time.monotonic()
+        while self.gateway.sockets() > before:
+            self.assertLess(time.monotonic(), begun + _GONE_S)
+            time.sleep(0.05)

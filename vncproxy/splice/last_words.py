@@ -206,13 +206,6 @@ def hear_out(transport: object) -> None:
         connection.__class__ = _heard_out(type(connection))  # type: ignore[arg-type]  # hashable
 
 
-def read_slowly(transport: object) -> None:
-    """Read from now on, of a transport that is ``HeardOut``, as ``HeardOut.read_slowly`` does."""
-    connection = connection_of(transport)
-    if isinstance(connection, HeardOut):
-        connection.read_slowly()
-
-
 @cache
 def _heard_out(kind: type[Connection]) -> type[HeardOut]:
     return type(f"HeardOut{kind.__name__}", (HeardOut, kind), {})

@@ -79,6 +79,10 @@ class Wire:
         unsent, self.unsent = bytes(self.unsent), bytearray()
         FileDescriptor.write(self._connection, unsent)
 
+    def read_slowly(self) -> None:
+        """Have the transport read slowly, once it reads again."""
+        self._connection.read_slowly()
+
     def write_no_more(self, error: Exception) -> None:
         """Drop what is unsent: the peer takes nothing. The transport hears what it still says."""
         self.unsent = bytearray()
@@ -257,6 +261,13 @@ def hold_until_taken(transport: object) -> bool:
         connection.producerPaused = True
         cast("IPushProducer", connection.producer).pauseProducing()
     return bool(connection.producerPaused)
+
+
+def read_slowly(transport: object) -> None:
+    """Read from now on, of a transport or its stand-in, as ``HeardOut.read_slowly`` does."""
+    slowed = transport.wire if isinstance(transport, StandIn) else connection_of(transport)
+    if isinstance(slowed, Wire | HeardOut):
+        slowed.read_slowly()
 
 
 def undelivered_bytes(transport: object) -> int:

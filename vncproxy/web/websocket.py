@@ -22,9 +22,8 @@ from vncproxy.errors import (
 from vncproxy.interfaces import IStreamTransport, Throttled
 from vncproxy.limits.turns import Turns
 from vncproxy.model import Ending
-from vncproxy.splice.last_words import read_slowly
 from vncproxy.splice.producer import Producer
-from vncproxy.splice.wire import unsent_bytes
+from vncproxy.splice.wire import read_slowly, unsent_bytes
 from vncproxy.web.heartbeat import Heartbeat
 from vncproxy.web.intake import (
     IDLE_FRAMES_S,
@@ -122,11 +121,9 @@ class BrowserProtocol(WebSocketServerProtocol):
 
     def read(self, go_on: bool) -> None:
         """Read from the client, or not (see ``intake.Parser``)."""
-        if self.state == self.STATE_CLOSED:
-            return  # the transport goes its own way now
-        if go_on:
+        if go_on:  # in TLS the client's last word must be read, though ours has been said
             self.transport.resumeProducing()
-        else:
+        elif self.state != self.STATE_CLOSED:
             self.transport.pauseProducing()
 
     @property
@@ -225,6 +222,7 @@ class BrowserProtocol(WebSocketServerProtocol):
         if self._leg is not None:
             # With a producer registered the transport would wait for it for ever.
             self._leg.let_go_of_source()
+        read_slowly(self.transport)
         super().sendCloseFrame(code, reasonUtf8, isReply)
         if self._drop is None:  # a client that says, or takes, nothing now would never be gone
             self._drop = self._clock.callLater(_CLOSE_HANDSHAKE_S, self.transport.abortConnection)
@@ -289,7 +287,6 @@ class BrowserLeg:
         """Close with the ending's code and these words, behind everything written."""
         # A client whose reading we paused must be heard again, or its answer never comes.
         self.resume()
-        read_slowly(self.transport)
         self._protocol.close_with(ANSWERS[ending].close_code, words)
 
     def abort(self) -> None:
