@@ -314,6 +314,9 @@ class ConsoleInChromiumTests(SynchronousTestCase):
             self.assertLessEqual(width, 390)
             save_screenshot(page, "phone.png")
             page.click("#clipboard-button")
+            panel = page.locator("#clipboard-panel").bounding_box()
+            assert panel is not None
+            self.assertGreaterEqual(panel["x"], 0)
             page.fill("#clipboard-text", "a" * 1000)
             page.click("#type-text")
             page.wait_for_selector("#typing-stop")
