@@ -101,6 +101,31 @@ class NoVncVersionTests(SynchronousTestCase):
     def test_1_7(self) -> None:
         self.try_page("1.7.0")
 
+    def try_long_texts(self, version: str, fits: str, too_long: str) -> None:
+        """Fill the clipboard with what server or noVNC can't take, then with what they can."""
+        self.start(version)
+        server = XvncServer()
+        self.addCleanup(server.stop)
+        with open_page() as page:
+            page.goto(self.gateway.console_url(server.port))
+            wait_for_state(page, "connected")
+            page.click("#clipboard-button")
+            page.fill("#clipboard-text", too_long)
+            page.wait_for_selector("#clipboard-hint:has-text('too long')")
+            save_screenshot(page, "clipboard-too-long.png")
+            wait_for_state(page, "connected")
+            page.fill("#clipboard-text", fits)
+            self.assertTrue(becomes_true(lambda: copied_in(server) == fits))
+            self.assertEqual(page.inner_text("#clipboard-hint"), "")
+
+    def test_a_text_too_long_for_the_clipboard(self) -> None:
+        """A text that servers don't take is named, and not sent."""
+        self.try_long_texts("1.7.0", "b" * 250_000, "a" * 3_000_000)
+
+    def test_a_text_too_long_for_1_0(self) -> None:
+        """It takes less, and says nothing any more after a longer text: the page connects again."""
+        self.try_long_texts("1.0.0", "b" * 9_000, "a" * 20_000)
+
     def test_without_modules(self) -> None:
         """Those of npm, 1.5 and 1.6, are not for browsers; page, log and `check` say so."""
         for version in ("1.5.0", "1.6.0"):

@@ -6,10 +6,13 @@
  */
 
 const NO_API = "This needs a page that came by HTTPS.";
+// Xtigervnc takes no more; QEMU drops whoever sends it more than 1 MiB.
+const LONGEST_BYTES = 256 * 1024;
+const TOO_LONG = "This text is too long for the machine's clipboard: the machine does not have it.";
 const NO_READING = "Your browser does not let this page read the clipboard: paste into the field above.";
 
-/** Wire the clipboard panel; `session` returns the live RFB object, or null. */
-export function setUpClipboard(session) {
+/** Wire the clipboard panel; `session` returns the live RFB object, or null; `connectAgain` makes it anew. */
+export function setUpClipboard(session, connectAgain) {
   const text = document.getElementById("clipboard-text");
   const sharing = document.getElementById("clipboard-sharing");
   const hint = document.getElementById("clipboard-hint");
@@ -18,7 +21,16 @@ export function setUpClipboard(session) {
     const rfb = session();
     if (!rfb || value === known) return;
     known = value;
-    rfb.clipboardPasteFrom(value);
+    hint.textContent = "";
+    if (new Blob([value]).size > LONGEST_BYTES) hint.textContent = TOO_LONG;
+    else {
+      try {
+        rfb.clipboardPasteFrom(value);
+      } catch { // noVNC 1.0 takes 10 KB, and sends nothing any more after a longer text
+        hint.textContent = TOO_LONG;
+        connectAgain();
+      }
+    }
   };
   text.addEventListener("input", () => send(text.value));
 

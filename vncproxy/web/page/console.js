@@ -17,6 +17,7 @@ const limits = readLimits();
 const element = (id) => document.getElementById(id);
 let RFB = null;
 let rfb = null;
+let current = null; // the attempt to which rfb belongs
 let viewOnly = settings.viewOnly;
 let scaled = settings.resize !== "off";
 
@@ -35,6 +36,7 @@ function connect() {
   const url = new URL(settings.url);
   url.protocol = PROTOCOL[url.protocol];
   const attempt = { opened: false, connected: false, refusal: null, socket: null };
+  current = attempt;
   try {
     rfb = beginSession(RFB, element("screen"), url, { shared: settings.shared }, (socket) => heard(attempt, socket));
   } catch (error) {
@@ -59,6 +61,12 @@ function heard(attempt, socket) {
   limits.then((known) => known && watchTime(socket, known, warn));
 }
 
+/** Begin anew, whatever state the session is in. */
+function connectAgain() {
+  rfb.disconnect();
+  connect();
+}
+
 /** Show a line above the screen, or, without words, none. */
 function warn(words) {
   if (element("warning").textContent !== words) element("warning").textContent = words;
@@ -75,6 +83,7 @@ function connected(attempt) {
 
 /** The WebSocket has closed: say why, and try again where that can help. */
 async function closed(attempt, event) {
+  if (attempt !== current) return; // another is in its place
   rfb = null;
   releaseHeldKeys(null);
   const words = attempt.opened
@@ -152,7 +161,7 @@ function setUpToolbar() {
 
 const retries = new Retries(settings, connect, show);
 const session = () => (viewOnly ? null : rfb);
-const clipboard = setUpClipboard(session);
+const clipboard = setUpClipboard(session, connectAgain);
 const { typeText, stopTyping } = setUpTyping(session);
 setUpKeys(session);
 setUpTouchKeyboard(typeText);
