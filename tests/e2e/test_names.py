@@ -127,7 +127,7 @@ class SilentDnsTests(SynchronousTestCase):
         with ScriptedBrowser(self.url("silent.example")) as browser:
             self.assertIn(_WORDS, browser.read_refusal())
         self.gateway.program.wait_for("target-unresolved .*silent.example.*[Tt]emporary failure")
-        with ScriptedBrowser(self.url("no name at all")) as browser:
+        with ScriptedBrowser(self.url("x" * 64)) as browser:
             self.assertIn("Is the machine running?", browser.read_refusal())
         self.gateway.program.wait_for("target-unreachable .*no such host")
 
