@@ -7,7 +7,6 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
@@ -15,6 +14,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from tests.e2e.programs import cannot_test
 from vncproxy.errors import TargetForbidden
 from vncproxy.target_rules import TargetRules
 from vncproxy.target_socket import CheckedSocket
@@ -120,7 +120,7 @@ class CheckedSocketTests(TestCase):
     async def test_links_of_other_people(self) -> None:
         """Lead to their own sockets only, wherever on the way they are."""
         if os.geteuid():
-            raise SkipTest("only root gives files to others")
+            cannot_test("only root gives files to others")
         self.rules = TargetRules([str(self.consoles.parent)])
         (self.consoles / "link").symlink_to("../secrets/engine.sock")
         (self.consoles / "directory").symlink_to(self.secrets)

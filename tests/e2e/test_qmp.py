@@ -9,7 +9,6 @@ import select
 import socket
 import tempfile
 from pathlib import Path
-from unittest import SkipTest
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -17,7 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.compute.harness import ThreadedClock, until
 from tests.e2e.browser import ScriptedBrowser
-from tests.e2e.programs import Gateway, Program, becomes_true, free_port, require
+from tests.e2e.programs import Gateway, Program, becomes_true, cannot_test, free_port, require
 from tests.e2e.vnc_servers import listens
 from vncproxy.compute.interface import (
     Console,
@@ -106,7 +105,7 @@ class QmpDriverTests(QmpTestCase):
     async def test_a_socket_of_somebody_else(self) -> None:
         """Is no console of this machine, whatever its QEMU says: it may be anybody's."""
         if os.geteuid():
-            raise SkipTest("only root gives files to others")
+            cannot_test("only root gives files to others")
         path = self.directory / "vnc"
         self.addCleanup(path.unlink, missing_ok=True)
         self.qemu("plain", "-vnc", f"unix:{path}")

@@ -8,10 +8,10 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e.programs import cannot_test
 from vncproxy.tokens.private import exposures, make_private
 
 _IS_LOCKED = """
@@ -74,7 +74,7 @@ class PrivateTests(SynchronousTestCase):
     def test_made_by_root(self) -> None:
         """A database that root's command makes is the user's whose directory it is in."""
         if os.geteuid() != 0:
-            raise SkipTest("not root")
+            cannot_test("not root")
         os.chown(self.directory, 12345, 23456)
         make_private(self.database)
         status = self.database.stat()
