@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +32,8 @@ TWISTD = (
 )
 _START_S = 120.0  # of which a busy machine takes what it needs; only failures take it all
 _STOP_S = 10.0
+_RESERVED = 64  # by then the programs that the first ones were for listen on them
+_reserved: deque[socket.socket] = deque()
 
 
 def require(*programs: str) -> None:
@@ -49,16 +52,27 @@ def cannot_test(why: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on now, nor is given unasked.
+    """Return a TCP port of loopback that nobody listens on now, nor is given by us or unasked.
 
     It is below those that the kernel gives to connections (Linux: 32768 and on), or one of the many
-    that other tests make could take it before the program that it is for.
+    that other tests make could take it before the program that it is for. Tests of other processes,
+    which run at the same time, are kept from it by a name that only one socket can have.
     """
     while True:
         port = random.randrange(16384, 32768)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _reserve(port)
             return port
+
+
+def _reserve(port: int) -> None:
+    """Raise OSError where another test has chosen this port in the last while."""
+    reservation = socket.socket(socket.AF_UNIX)
+    _reserved.append(reservation)
+    if len(_reserved) > _RESERVED:
+        _reserved.popleft().close()
+    reservation.bind(f"\0vncproxy-tests-port-{port}")
 
 
 def becomes_true(condition: Callable[[], bool]) -> bool:

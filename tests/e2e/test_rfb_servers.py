@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.e2e import fake_targets
 from tests.e2e.browser import ScriptedBrowser
 from tests.e2e.certificates import Issued, issue
+from tests.e2e.chromium import open_page, save_screenshot, wait_for_state
 from tests.e2e.fake_targets import FakeTarget
 from tests.e2e.programs import (
     Gateway,
@@ -258,8 +259,8 @@ class ImpatientClientTests(ServerTestCase):
         self.assertTrue(becomes_true(partial(self.ended, gateway, 100)))
         self.assert_picture(gateway, url)
 
-    def test_an_address_that_is_locked_out(self) -> None:
-        """Its users read that it is worth to wait; and it is."""
+    def locked_out(self) -> tuple[Gateway, str]:
+        """Fail until the server refuses its gateway; return that, and a URL that worked before."""
         server, gateway = self.locking("VncAuth"), self.unlimited("vnc")
         wrong = self.path("wrong")
         wrong.write_text("wrong")
@@ -268,19 +269,35 @@ class ImpatientClientTests(ServerTestCase):
             self.assert_refused(gateway, bad, "Authentication failure", told=_NO_PASSWORD)
         good = self.console(gateway, server.port)
 
-        def locked_out() -> bool:
+        def locked() -> bool:
             with ScriptedBrowser(bad) as browser:
                 return browser.read_refusal().startswith(_LOCKED)
 
-        self.assertTrue(becomes_true(locked_out))
-        self.assert_refused(gateway, good, "Too many security failures", told=_LOCKED)
+        self.assertTrue(becomes_true(locked))
+        return gateway, good
+
+    def test_an_address_that_is_locked_out(self) -> None:
+        """Its users read that it is worth to wait; and it is."""
+        gateway, url = self.locked_out()
+        self.assert_refused(gateway, url, "Too many security failures", told=_LOCKED)
 
         def let_in() -> bool:
-            with ScriptedBrowser(good) as browser:
+            with ScriptedBrowser(url) as browser:
                 browser.write_version()
                 return browser.read(1) == b"\1"
 
         self.assertTrue(becomes_true(let_in))
+
+    def test_a_page_that_waits_for_it(self) -> None:
+        """The page says why it waits, tries again by itself, and shows the console in the end."""
+        require("chromium")
+        _gateway, url = self.locked_out()
+        with open_page() as page:
+            page.goto(url)
+            wait_for_state(page, "reconnecting")
+            self.assertIn(_LOCKED, page.inner_text("#reason"))
+            save_screenshot(page, "locked.png")
+            wait_for_state(page, "connected")
 
 
 class CertificateTests(ServerTestCase):
