@@ -14,7 +14,7 @@ XTERM_VERSION := 6.0.0
 NPM_XTERM := .cache/xterm/node_modules/@xterm/xterm
 
 # As root on Debian or Ubuntu these are installed, if missing; elsewhere their tests are skipped.
-TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server haproxy:haproxy nginx:nginx-light \
+TEST_PROGRAMS := qemu-system-x86_64:qemu-system-x86 x11vnc:x11vnc socat:socat mariadbd:mariadb-server /usr/lib/galera/libgalera_smm.so:galera-4 rsync:rsync haproxy:haproxy nginx:nginx-light \
 	openssl:openssl systemd-analyze:systemd Xtigervnc:tigervnc-standalone-server chromium:chromium xterm:xterm \
 	xsetroot:x11-xserver-utils xdotool:xdotool xclip:xclip xwd:x11-apps xev:x11-utils \
 	/usr/share/novnc/vnc_lite.html:novnc /usr/share/spice-html5/spice_auto.html:spice-html5 /usr/lib/*/libatomic.so.1:libatomic1 \

@@ -17,9 +17,13 @@ from tests.e2e.programs import Program, free_port, require
 
 
 class MariaDb:
-    """A MariaDB server in a private directory, reached by a UNIX socket, and by TCP with TLS."""
+    """A MariaDB server in a private directory, reached by a UNIX socket, and by TCP with TLS.
 
-    def __init__(self) -> None:
+    Args:
+        options: more of its command line.
+    """
+
+    def __init__(self, *options: str) -> None:
         require("mariadbd", "mariadb-install-db")
         self.directory = Path(tempfile.mkdtemp(prefix="vncproxy-mariadb-"))
         self.socket = self.directory / "socket"
@@ -44,15 +48,19 @@ class MariaDb:
             *(f"--pid-file={self.directory}/pid", "--innodb-flush-method=fsync"),
             # Nothing of it needs to survive: the schema of a cell is made twice as fast.
             *("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"),
+            *options,
         ]
         self.start()
-        self.run("CREATE USER nova@localhost IDENTIFIED BY 'hunter2'")
-        self.run("GRANT ALL ON `nova%`.* TO nova@localhost")
 
     def _write_certificates(self) -> None:
         ca = issue("tests' CA", ca=True)
         ca.write(self.ca_file, self.directory / "ca-key.pem")
         issue("db", issuer=ca).write(self.directory / "cert.pem", self.directory / "key.pem")
+
+    def let_nova_in(self) -> None:
+        """Make the account that the URLs name."""
+        self.run("CREATE USER nova@localhost IDENTIFIED BY 'hunter2'")
+        self.run("GRANT ALL ON `nova%`.* TO nova@localhost")
 
     def start(self) -> None:
         """Start the server."""
@@ -99,5 +107,6 @@ class MariaDb:
 def shared_server() -> MariaDb:
     """Return the server of all tests: to make its data takes longer than they do."""
     server = MariaDb()
+    server.let_nova_in()
     atexit.register(server.remove)
     return server
