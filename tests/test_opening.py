@@ -72,7 +72,7 @@ class RawOpeningTests(RawTestCase):
         self.server.received(b"messages")
         self.assertEqual(self.browser.written, b"boot messages")
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.lists(st.one_of(st.binary(min_size=1), st.none()), max_size=12),
         st.integers(0, 12),

@@ -400,7 +400,7 @@ class AnyOrderTests(SessionTestCase):
         max_size=14,
     )
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(actions, st.sampled_from(["turned away", "opening", "open"]))
     def test_it(self, actions: list[tuple[object, ...]], beginning: str) -> None:
         """Played out to the end: one ending, both legs gone, no timer left, nothing raised."""

@@ -209,7 +209,7 @@ class InputTests(DemoTestCase):
         self.send(b"\0\0\0\0" + b"\x08\x08\0\0" + bytes(12))
         self.assertTrue(self.transport.aborted)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_anything(self, data: bytes) -> None:
         """No bytes raise."""

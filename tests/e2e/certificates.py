@@ -65,6 +65,9 @@ def issue(
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .add_extension(_key_usage(ca), critical=True)
+        # Python 3.13 and later take no certificate that does not name its issuer's key.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_issuers_key(issuer.key if issuer else key), critical=False)
     )
     if not ca:
         names = [*(_general_name(host) for host in hosts), *identities]
@@ -82,6 +85,10 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _issuers_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _key_usage(ca: bool) -> x509.KeyUsage:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.e2e.plays import ENDS, SIZES, Play, plays
 from tests.e2e.stage import STAGES, Stage
 
-_EXAMPLES = settings(max_examples=30, deadline=None)
+_EXAMPLES = settings(max_examples=30)
 _AGAIN = 8  # of each end, of those that have found most
 _PLAYS = st.builds(
     Play,

@@ -35,13 +35,13 @@ def feed(dialogue: Dialogue[object], pieces: list[bytes]) -> None:
 
 
 class FuzzTests(SynchronousTestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(conversations(), st.lists(st.sampled_from(SCHEMES), min_size=1))
     def test_server_handshake(self, pieces: list[bytes], schemes: list[str]) -> None:
         """A VNC server may send anything."""
         feed(ServerHandshake(schemes, CREDENTIALS), pieces)  # type: ignore[arg-type]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(conversations(), st.sampled_from(["wait", "accept", "refuse"]))
     def test_client_handshake(self, pieces: list[bytes], decision: str) -> None:
         """A client may send anything, whatever the gateway decides."""

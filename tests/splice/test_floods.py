@@ -283,7 +283,7 @@ _MEANWHILE = st.one_of(st.integers(1, 20_000), st.sampled_from(["stop", "read"])
 
 
 class OrderTests(FloodTestCase):
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.lists(_SENT, min_size=1, max_size=40), st.integers(1, 60), st.lists(_MEANWHILE))
     def test_any_course(
         self, frames: list[tuple[int, bytes]], times: int, events: list[int | str]

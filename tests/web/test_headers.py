@@ -75,7 +75,7 @@ class EverySite(ApiTestCase):
 
 
 class AnyBytesTests(EverySite):
-    @settings(deadline=None, max_examples=400)
+    @settings(max_examples=400)
     @given(
         st.sampled_from(["consoles", "api", "metrics"]),
         st.sampled_from(_TARGETS),
@@ -99,7 +99,7 @@ class AnyBytesTests(EverySite):
         lines = [name.encode() + b": " + value for name, value in [*kept, *changed]]
         self.assert_no_fault(self.ask_of(site, target.encode(), *lines, method=method.encode()))
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(st.sampled_from(["consoles", "api", "metrics"]), st.binary(max_size=200))
     def test_any_bytes(self, site: str, data: bytes) -> None:
         """Nor does anything else that a connection may bring."""
