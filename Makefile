@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 6080
 TESTS ?= tests
+# Tests mostly wait; so there is one process more for them than there are processors.
+JOBS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
@@ -46,7 +48,7 @@ run: $(VENV)/run.stamp .cache/novnc.stamp ## start a gateway with the demo conso
 
 test: $(VENV)/dev.stamp .cache/novnc.stamp .cache/novncs.stamp .cache/xterm.stamp .cache/nova.stamp system-packages $(VENV)/libvirt.stamp ## run every test, or TESTS=tests.web
 	VNCPROXY_NOVNC="$$(cat .cache/novnc.stamp)" VNCPROXY_NOVNCS="$$(cat .cache/novncs.stamp)" VNCPROXY_XTERM="$$(cat .cache/xterm.stamp)" PATH="$(CURDIR)/$(BIN):$$PATH" \
-		$(BIN)/python -m twisted.trial $(TESTS)
+		$(BIN)/python -m twisted.trial --jobs=$(JOBS) $(TESTS)
 
 check: lint types test ## what CI runs
 
@@ -182,13 +184,13 @@ package-names:
 
 .cache/bench/target: bench/target.c bench/wire.h
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_CFLAGS) -o $@ $<
+	$(CC) $(BENCH_CFLAGS) -o $@.$$$$ $< && mv $@.$$$$ $@
 
 BENCH_CLIENT := $(addprefix bench/,client.c measures.c samples.c session.c stream.c)
 
 .cache/bench/client: $(BENCH_CLIENT) $(wildcard bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_CFLAGS) -o $@ $(BENCH_CLIENT) -lssl -lcrypto
+	$(CC) $(BENCH_CFLAGS) -o $@.$$$$ $(BENCH_CLIENT) -lssl -lcrypto && mv $@.$$$$ $@
 
 # websockify in a venv of its own, with the numpy that it uses where it can.
 .cache/websockify.stamp:

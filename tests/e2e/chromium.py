@@ -17,7 +17,7 @@ _QUIET = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 120_000  # of which a busy machine takes what it needs
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.e2e.programs import Program, becomes_true, free_port, require
+from tests.e2e.programs import Program, free_port, require
 from tests.e2e.vnc_servers import listens
 
 # A boot sector in machine code of the 8086. It takes the keyboard's interrupt from the BIOS, whose
@@ -58,8 +58,8 @@ class KeyboardMachine:
                 *("-vnc", f"127.0.0.1:{self.port - 5900}"),
             ]
         )
-        assert becomes_true(lambda: listens(self.port)), self._program.output
-        assert becomes_true(lambda: _READY in self._noted.read_bytes()), self._program.output
+        self._program.wait_until(lambda: listens(self.port))
+        self._program.wait_until(lambda: _READY in self._noted.read_bytes())
 
     @property
     def codes(self) -> bytes:

@@ -8,7 +8,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-from tests.e2e.programs import Program, becomes_true, cannot_test, require
+from tests.e2e.programs import Program, cannot_test, require
 
 _DOMAIN = """
 <domain type='qemu'>
@@ -63,7 +63,7 @@ class LibvirtDaemon:
     def start(self) -> None:
         """Start it, at first or again; its machines run on meanwhile."""
         self.program = Program([*self._as_nobody, "/usr/sbin/libvirtd"], self._environment)
-        assert becomes_true(lambda: self._answers()), self.program.output
+        self.program.wait_until(self._answers)
 
     def _answers(self) -> bool:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.programs import Program, becomes_true, free_port, require
+from tests.e2e.programs import Program, free_port, require
 from tests.e2e.vnc_servers import listens
 
 # A boot sector in machine code of the 8086. It paints the screen red, says PROMPT on the serial
@@ -54,7 +54,7 @@ class Machine:
             ]
         )
         ports = (self.serial_port, self.spice_port)
-        assert becomes_true(lambda: all(map(listens, ports))), self._program.output
+        self._program.wait_until(lambda: all(map(listens, ports)))
 
     def stop(self) -> None:
         """Stop it."""

@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.programs import Program, becomes_true, free_port, require
+from tests.e2e.programs import Program, free_port, require
 from tests.e2e.vnc_servers import listens
 
-_VENV = Path(os.environ.get("VNCPROXY_OPENSTACK", ".cache/openstack")).absolute()
+_VENV = Path(
+    os.environ.get("VNCPROXY_OPENSTACK", str(Path(__file__).parents[2] / ".cache/openstack"))
+)
 _PYTHON = str(_VENV / "bin/python")
 _PASSWORD = "pass-word"
 _SERVE = """
@@ -110,7 +112,7 @@ class Keystone:
             [_PYTHON, "-c", _SERVE, str(port)],
             {"OS_KEYSTONE_CONFIG_FILES": str(config)},
         )
-        assert becomes_true(lambda: listens(port)), self._program.output
+        self._program.wait_until(lambda: listens(port))
         self.project: str = sdk(
             _CREATE, _PASSWORD, compute_url, environment=self.environment("admin", "admin")
         )

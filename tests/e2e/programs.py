@@ -149,6 +149,11 @@ class Program:
                 raise AssertionError(f"no {pattern!r} in the output:\n{printed}")
             return match
 
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the program brings about without a word; its early end fails the test."""
+        becomes_true(lambda: condition() or self._process.poll() is not None)
+        assert condition(), self.output
+
     def wait(self) -> int:
         """Wait for the program's own end; return its exit status."""
         status = self._process.wait(_START_S)

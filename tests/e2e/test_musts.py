@@ -72,6 +72,12 @@ class Musts(ConsolesTestCase):
             stream += message
         return console
 
+    def close(self, console: ClientConnection) -> None:
+        """Close a console, and see that its session has ended."""
+        before = self.gateway.log.count(": client-closed")
+        console.close()
+        self.assertTrue(becomes_true(partial(self._logged, ": client-closed", before + 1)))
+
     def close_code(self, kind: str, link: str, origin: str | None = None) -> int:
         """Open a WebSocket; return the code that closes it, or the status that refuses it."""
         try:
@@ -100,7 +106,7 @@ class Musts(ConsolesTestCase):
                     self.assertEqual(self.close_code(kind, self.link(kind), origin), 403)
                 self.assertEqual(self.close_code(kind, self.link(kind) + "&token=other"), 400)
                 once = self.link(kind, "--single-use")
-                self.opened(kind, once).close()
+                self.close(self.opened(kind, once))
                 self.assertEqual(self.close_code(kind, once), 4401)
                 wrong = self.link(_KINDS[number - 1]).rpartition("token=")[2]
                 misfit = re.sub("token=.*", f"token={wrong}", self.link(kind))
@@ -109,7 +115,7 @@ class Musts(ConsolesTestCase):
                     link = self.link(kind)
                     console = self.opened(kind, link)
                     self.assertEqual(self.close_code(kind, link), 4429)
-                    console.close()
+                    self.close(console)
         self.assertEqual([read_close(console)[0] for console in short], [4401] * 3)
         with sqlite3.connect(self.gateway.directory / "state/vncproxy.sqlite") as database:
             database.execute("DELETE FROM console_auth_tokens")

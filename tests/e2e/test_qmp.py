@@ -57,7 +57,7 @@ class QmpTestCase(TestCase):
         )
         self.addCleanup(path.unlink, missing_ok=True)
         self.addCleanup(program.stop)
-        self.assertTrue(becomes_true(lambda: _listens_at(path)), program.output)
+        program.wait_until(lambda: _listens_at(path))
         return program
 
     async def console(self, name: str, console_type: str) -> Console:

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from tests.e2e.programs import Program, XvncServer, becomes_true, free_port, require
+from tests.e2e.programs import Program, XvncServer, free_port, require
 from vncproxy.rfb.security import challenge_response
 
 # VNC password files hold the password encrypted by a key that everyone knows.
@@ -46,7 +46,7 @@ class QemuServer:
                 *("-qmp", f"unix:{self._qmp},server=on,wait=off"),
             ]
         )
-        assert becomes_true(lambda: listens(self.port)), self._program.output
+        self._program.wait_until(lambda: listens(self.port))
 
     def set_password(self, password: str) -> None:
         """Set the VNC password by QMP, as libvirt does."""
@@ -85,7 +85,7 @@ class X11vncServer:
                 *("-localhost", "-forever", "-shared", "-noxdamage", "-no6", *options),
             ]
         )
-        assert becomes_true(lambda: listens(self.port)), self._program.output
+        self._program.wait_until(lambda: listens(self.port))
 
     def stop(self) -> None:
         """Stop it."""

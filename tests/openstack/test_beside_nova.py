@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e import fake_targets
 from tests.e2e.fake_targets import FakeTarget
-from tests.e2e.programs import Program, becomes_true, free_port, require
+from tests.e2e.programs import Program, free_port, require
 from tests.e2e.vnc_servers import listens
 from tests.openstack.cloud import Cell, oldest
 from tests.openstack.conversation import Ended
@@ -34,7 +34,7 @@ class NovaNovncproxy:
         self._program = Program(
             ["nova-novncproxy", f"--config-file={cell.config_file}", f"--config-file={extra}"]
         )
-        assert becomes_true(lambda: listens(self.port)), self._program.output
+        self._program.wait_until(lambda: listens(self.port))
 
     def stop(self) -> None:
         """Stop it and its children."""
