@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import socket
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from tests.e2e.programs import (
 )
 
 _OSA = r"option httpchk HEAD {} HTTP/1.0\r\nUser-agent:\ osa-haproxy-healthcheck"
+# HAProxy 3.0 wants the same bytes to be asked for in other words.
+_HIDDEN_HEADER = re.compile(r"httpchk (\S+) (\S+) (HTTP/1.0)\\r\\n([\w-]+):\\ (\S+)")
+_SENT_HEADER = r"httpchk\n http-check send meth \1 uri \2 ver \3 hdr \4 \5"
 _NEWER_OSA = (
     "option httpchk\n http-check send hdr User-Agent osa-haproxy-healthcheck meth HEAD uri {}"
 )
@@ -207,8 +211,10 @@ def states_by_haproxy(servers: Sequence[Checked]) -> dict[str, str]:
             *(" timeout connect 5s", " timeout client 5s", " timeout server 5s"),
             *(" timeout check 10s", "frontend unused", f" bind 127.0.0.1:{free_port()}"),
         ]
+        newer = _major_version() >= 3
         for name, port, check, options in servers:
-            lines += [f"backend {name}", f" {check}"]
+            said = _HIDDEN_HEADER.sub(_SENT_HEADER, check) if newer else check
+            lines += [f"backend {name}", f" {said}"]
             lines.append(f" server node 127.0.0.1:{port} check inter 200 rise 3 fall 1 {options}")
         config.write_text("\n".join([*lines, ""]))
         haproxy = Program(["haproxy", "-db", "-f", str(config)])
@@ -224,6 +230,14 @@ def states_by_haproxy(servers: Sequence[Checked]) -> dict[str, str]:
             return found
         finally:
             haproxy.stop()
+
+
+def _major_version() -> int:
+    """Return the first number of HAProxy's version."""
+    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"version (\d+)", said)
+    assert version is not None, said
+    return int(version[1])
 
 
 def _states(control: Path) -> dict[str, str]:
