@@ -32,16 +32,14 @@ class MariaDb:
         self._write_certificates()
         # MariaDB does not run as root.
         user = "mysql" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        (self.directory / "tmp").mkdir()
         for path in (self.directory, *self.directory.iterdir()):
             shutil.chown(path, user)
-        data = f"--datadir={self.directory}/data"
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", data, f"--user={user}"],
-            check=True,
-            capture_output=True,
-        )
+        # In a directory for temporary tables that it shared, each would remove the other's.
+        own = [f"--datadir={self.directory}/data", f"--tmpdir={self.directory}/tmp"]
+        Program(["mariadb-install-db", "--no-defaults", *own, f"--user={user}"]).run()
         self._command = [
-            *("mariadbd", "--no-defaults", data, f"--socket={self.socket}", f"--user={user}"),
+            *("mariadbd", "--no-defaults", *own, f"--socket={self.socket}", f"--user={user}"),
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
             f"--ssl-cert={self.directory}/cert.pem",
             f"--ssl-key={self.directory}/key.pem",

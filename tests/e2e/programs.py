@@ -160,6 +160,10 @@ class Program:
         self._reader.join(_STOP_S)
         return status
 
+    def run(self) -> None:
+        """Wait for the program's own end, which fails the test if it is not a good one."""
+        assert self.wait() == 0, self.output
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
