@@ -21,6 +21,7 @@ from typing import NoReturn
 from unittest import SkipTest
 
 from tests.audit_lines import checked_lines
+from tests.e2e.forked import ForkedTwistd
 from vncproxy import cli
 
 # What a shell starts in the background ignores SIGINT, and so would all that it starts.
@@ -100,16 +101,22 @@ class Program:
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> None:
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            env={**os.environ, **(environment or {})},
-            pass_fds=pass_fds,
+        self._watch(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                env={**os.environ, **(environment or {})},
+                pass_fds=pass_fds,
+            )
         )
+
+    def _watch(self, process: subprocess.Popen[str] | ForkedTwistd) -> None:
+        """Read what this process prints, as long as it lives."""
+        self._process = process
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -186,6 +193,17 @@ class Program:
         return status
 
 
+class WarmTwistd(Program):
+    """`twistd` with these arguments, quicker than when its command is started.
+
+    Args:
+        arguments: of twistd's command line.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._watch(ForkedTwistd(arguments))
+
+
 class Gateway:
     """`twistd -n vncproxy` with a database of its own, and the command `vncproxy` beside it.
 
@@ -233,16 +251,22 @@ class Gateway:
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
             + more
         )
-        self._command = [
-            *(*within, *TWISTD),
+        self._within = within
+        self._arguments = [
             *("--nodaemon", "--pidfile=", "vncproxy"),
             *("--config-file", str(self.config_file), *flags),
         ]
         self.start()
 
+    program: Program
+
     def start(self) -> None:
         """Start its program; it was stopped by ``program.stop()`` if it ran before."""
-        self.program = Program(self._command, self._environment)
+        if self._within or self._environment:
+            command = [*self._within, *TWISTD, *self._arguments]
+            self.program = Program(command, self._environment)
+        else:
+            self.program = WarmTwistd(self._arguments)
         self.program.wait_for(r"listening on ")
 
     def _not_embedded(self, database: str) -> str:
