@@ -2,8 +2,8 @@
 PYTHON ?= python3
 PORT ?= 6080
 TESTS ?= tests
-# Tests mostly wait; so there is one process more for them than there are processors.
-JOBS ?= $(shell expr $$(nproc) + 1)
+# Tests mostly wait; so there are twice as many processes for them as there are processors.
+JOBS ?= $(shell expr 2 '*' $$(nproc))
 VENV := .venv
 BIN := $(VENV)/bin
 NOVNC_VERSION := 1.7.0
